@@ -1,0 +1,18 @@
+"""midfill: the whole life of a code model. `midfill.load(name)` gives one you can talk to."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from midfill.engine.text import Coder as Coder
+    from midfill.engine.text import load as load
+
+__version__ = "0.1.0"
+__all__ = ["Coder", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:  # PEP 562: torch is imported at the first use, not before
+    if name in ("Coder", "load"):
+        from midfill.engine import text
+
+        return getattr(text, name)
+    raise AttributeError(f"module 'midfill' has no attribute {name!r}")
