@@ -193,7 +193,7 @@ class ModelConfig:
             yield from self._swiglu_tensors(f"{prefix}experts.{expert}.", self.moe.hidden)
         if self.moe.shared:
             width = self.moe.shared * self.moe.hidden
-            yield from self._swiglu_tensors(prefix + "shared_experts.", width)
+            yield from self._swiglu_tensors(prefix + "shared_experts.", width, bias=self.mlp_bias)
 
     def _swiglu_tensors(
         self, prefix: str, hidden: int, *, bias: bool = False

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# System packages of the tests and of a compiled build: a browser, a compiler.
+# Safe to run again; without apt or root it says what is missing and goes on.
+set -euo pipefail
+
+wanted=()
+need() { command -v "$1" >/dev/null || wanted+=("$2"); }
+need chromium chromium
+need g++ g++
+need cmake cmake
+need make make
+python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
+
+if [ ${#wanted[@]} -eq 0 ]; then
+  echo "system packages: all there"
+elif ! command -v apt-get >/dev/null; then
+  echo "system packages: no apt here; please install: ${wanted[*]}" >&2
+elif [ "$(id -u)" -ne 0 ]; then
+  echo "system packages: not root; please run: sudo apt-get install ${wanted[*]}" >&2
+else
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${wanted[@]}"
+fi

@@ -1,0 +1,1 @@
+"""Weights to tokens: cache, sampler, generation, and the text layer on top."""

@@ -1,0 +1,71 @@
+"""What this machine can hold."""
+
+import os
+from pathlib import Path
+
+from midfill.config.model import ModelConfig
+from midfill.errors import ResourceError
+
+GIB = 2**30
+SPARE = 0.9  # of the free memory may be planned for
+
+
+def available_bytes() -> int | None:
+    """Bytes of memory a new process may take: the system's and the container's limit."""
+    free = _free_in_system()
+    limit = _number("/sys/fs/cgroup/memory.max")
+    used = _number("/sys/fs/cgroup/memory.current")
+    if limit is not None and used is not None:
+        free = min(free, limit - used) if free is not None else limit - used
+    return free
+
+
+def _free_in_system() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):  # no such limit, or "max"
+        return None
+
+
+def fitting_context(config: ModelConfig, dtype: str, mapped: bool, asked: int | None) -> int:
+    """The longest context this machine holds beside the weights, at most the model's.
+
+    `mapped`: the weights stay in the file, whose pages the system may drop. Raises ResourceError
+    when the weights do not fit, or the `asked` context does not.
+    """
+    if asked is not None and not 1 <= asked <= config.context:
+        raise ResourceError(
+            f"a context of {asked} tokens was asked for",
+            why=f"the model reads between 1 and {config.context}",
+            fix=f"--context {config.context}",
+        )
+    free = available_bytes()
+    if free is None:
+        return asked or config.context
+    weights = config.weight_bytes(dtype)
+    room = free * SPARE - (0 if mapped else weights)
+    if room <= 0:
+        raise ResourceError(
+            f"the weights take {weights / GIB:.1f} GiB in {dtype}",
+            why=f"{free / GIB:.1f} GiB of memory are free",
+            fix="use a smaller model (midfill models), or free some memory",
+        )
+    fits = int(room // config.cache_bytes_per_token(dtype))
+    if asked is not None and asked > fits:
+        raise ResourceError(
+            f"a context of {asked} tokens does not fit beside the weights",
+            why=f"each token takes {config.cache_bytes_per_token(dtype):,} bytes of cache; "
+            f"{room / GIB:.1f} GiB are left for it",
+            fix=f"--context {min(fits, config.context)}",
+        )
+    return asked or max(min(config.context, fits), 1)

@@ -1,0 +1,94 @@
+"""What generation gives back: pieces while it runs, one completion when it is done."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token with its log-probability (natural, before temperature) and its best rivals.
+
+    `logprob` is None for the first token of an echoed prompt: nothing precedes it.
+    `text` may hold U+FFFD where the token is a fragment of a character; `bytes` is always exact.
+    """
+
+    id: int
+    text: str
+    bytes: bytes
+    logprob: float | None = None
+    top: "tuple[TokenLogprob, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens read plus tokens written."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids ready for the network, the text they stand for, and what the user should know."""
+
+    ids: list[int]
+    text: str
+    warnings: tuple[str, ...] = ()
+
+
+class Piece(str):
+    """Text that may be shown now: whole characters only, never part of a stop string.
+
+    A `str`, so `"".join(pieces)` is the answer; the attributes say which of the n answers it
+    belongs to, which tokens ended in it, and, on the last piece of an answer, why it ended.
+    """
+
+    index: int  # which of the n answers
+    tokens: tuple[TokenLogprob, ...]  # tokens consumed since the piece before
+    finish_reason: FinishReason | None  # set on the last piece of an answer, which may be empty
+    stop: str | None  # the stop string that ended the answer, if one did
+
+    def __new__(
+        cls,
+        text: str,
+        *,
+        index: int = 0,
+        tokens: tuple[TokenLogprob, ...] = (),
+        finish_reason: FinishReason | None = None,
+        stop: str | None = None,
+    ) -> "Piece":
+        """Make a piece of `text`."""
+        piece = super().__new__(cls, text)
+        piece.index = index
+        piece.tokens = tokens
+        piece.finish_reason = finish_reason
+        piece.stop = stop
+        return piece
+
+    @property
+    def text(self) -> str:
+        """The piece as a plain string."""
+        return str.__str__(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One finished answer. `tokens` are the generated ids, a closing stop id included."""
+
+    text: str
+    tokens: list[int]
+    finish_reason: FinishReason
+    usage: Usage
+    logprobs: list[TokenLogprob] | None = None
+    warnings: tuple[str, ...] = field(default=())
+    stop: str | None = None
+
+    def __str__(self) -> str:
+        return self.text

@@ -1,0 +1,395 @@
+"""Text in, text out: the only layer of the engine that sees strings.
+
+`load(name)` gives a `Coder`; its `complete`, `fill` and `chat` return finished answers, `stream`
+and `generate` give them piece by piece. All go through `generate`, so a streamed answer and a
+finished one are the same.
+"""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from midfill.config.engine import Sampling
+from midfill.config.model import ModelConfig
+from midfill.engine.generate import PREFILL_CHUNK, Generation, Token
+from midfill.engine.memory import fitting_context
+from midfill.engine.results import Completion, Piece, Prompt, TokenLogprob, Usage
+from midfill.engine.sampler import Choice
+from midfill.engine.stops import StopScanner
+from midfill.errors import CheckpointError, ConfigError, RequestError
+from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint
+from midfill.model.transformer import Transformer
+from midfill.model.weights import DTYPES
+from midfill.tokenizer.fim import encode_fim, look_alikes
+from midfill.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Messages = Sequence[Mapping[str, Any]]
+GREEDY_FILL_TOKENS = 128  # default length of a fill; a completion's is 64
+
+
+def load(
+    name: str | Path,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    context: int | None = None,
+    progress: Callable[[Any], None] | None = None,
+) -> "Coder":
+    """A model ready to complete, fill and chat.
+
+    `name` is a path, `owner/name` on the hub or a name of `midfill models`. `dtype` is float32,
+    bfloat16, float16 or auto (bfloat16 where the hardware multiplies it, else float32).
+    Raises DownloadError, CheckpointError, TokenizerError or ResourceError.
+    """
+    from midfill.hub import resolve
+
+    path = resolve(str(name), progress=progress)
+    checkpoint = open_checkpoint(path)
+    device = pick_device(device)
+    chosen = pick_dtype(dtype, device)
+    mapped = device == "cpu" and checkpoint.weights.stored_dtype() == chosen and checkpoint.gguf is None
+    fits = fitting_context(checkpoint.config, chosen, mapped, context)
+    tokenizer = read_tokenizer(checkpoint)
+    network = load_network(checkpoint, DTYPES[chosen], device)
+    label = str(name) if not Path(str(name)).exists() else path.stem if path.is_file() else path.name
+    return Coder(label, network, tokenizer, context=fits, defaults=read_defaults(path))
+
+
+def pick_device(device: str) -> str:
+    """`device`, or the best one this machine has for "auto". Raises ConfigError."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device {device!r} cannot be used", why=str(error).splitlines()[0], fix="--device cpu"
+        ) from None
+    return device
+
+
+def pick_dtype(dtype: str, device: str) -> str:
+    """`dtype`, or for "auto" bfloat16 where the hardware multiplies it, else float32."""
+    if dtype == "auto":
+        fast = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return "bfloat16" if fast else "float32"
+    if dtype not in DTYPES:
+        raise ConfigError(
+            f"dtype {dtype!r} is not known",
+            why=f"midfill computes in {', '.join(DTYPES)}",
+            fix="--dtype auto",
+        )
+    return dtype
+
+
+def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """The tokenizer that belongs to a checkpoint, from its folder or its GGUF header."""
+    if checkpoint.gguf is not None:
+        return Tokenizer.from_gguf(checkpoint.gguf.metadata)
+    return Tokenizer.from_folder(checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent)
+
+
+def read_defaults(path: Path) -> dict[str, float]:
+    """The sampling a model's generation_config.json asks for; empty when it asks for none."""
+    file = path / "generation_config.json"
+    if not path.is_dir() or not file.exists():
+        return {}
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{file} is not valid JSON", why=str(error), fix="fetch the file again"
+        ) from None
+    if not raw.get("do_sample"):
+        return {}
+    wanted = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+    return {key: raw[key] for key in wanted if isinstance(raw.get(key), int | float)}
+
+
+class Coder:
+    """A loaded model with its tokenizer."""
+
+    def __init__(
+        self,
+        name: str,
+        network: Transformer,
+        tokenizer: Tokenizer,
+        *,
+        context: int | None = None,
+        defaults: Mapping[str, float] | None = None,
+    ) -> None:
+        self.name = name
+        self.network = network
+        self.tokenizer = tokenizer
+        self.context = context or network.config.context
+        self.defaults = dict(defaults or {})
+        self.stop_ids = frozenset(tokenizer.stop_ids) | frozenset(network.config.eos)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The network's sizes."""
+        return self.network.config
+
+    # --------------------------------------------------------------------------------- answers
+
+    def complete(self, prompt: str | Sequence[int] | Sequence[str], **sampling: Any) -> Any:
+        """Continue `prompt`; a Completion, or a list for n > 1 or a list of prompts.
+
+        Keyword arguments are those of Sampling; max_tokens is 64 unless given.
+        """
+        many = bool(prompt) and not isinstance(prompt, str) and isinstance(prompt[0], str)
+        prompts = [self.encode_prompt(p) for p in prompt] if many else [self.encode_prompt(prompt)]
+        wanted = make_sampling(sampling, max_tokens=64)
+        answers = self._finish(prompts, wanted)
+        return answers if many or wanted.n > 1 else answers[0]
+
+    def fill(self, prefix: str, suffix: str = "", **sampling: Any) -> Any:
+        """The text between `prefix` and `suffix`: a Completion, or a list for n > 1."""
+        wanted = make_sampling(sampling, max_tokens=GREEDY_FILL_TOKENS)
+        answers = self._finish([self.encode_fill(prefix, suffix)], wanted)
+        return answers if wanted.n > 1 else answers[0]
+
+    def chat(self, messages: Messages, **sampling: Any) -> Any:
+        """The assistant's next message: a Completion, or a list for n > 1."""
+        wanted = make_sampling(sampling)
+        answers = self._finish([self.encode_chat(messages)], wanted)
+        return answers if wanted.n > 1 else answers[0]
+
+    def stream(
+        self, prompt: str | Sequence[int] | Messages, suffix: str | None = None, **sampling: Any
+    ) -> Iterator[Piece]:
+        """The same answers piece by piece: a text is completed, with `suffix` filled, messages chatted."""
+        if isinstance(prompt, str) and suffix is not None:
+            encoded, length = self.encode_fill(prompt, suffix), GREEDY_FILL_TOKENS
+        elif isinstance(prompt, str) or not prompt or isinstance(prompt[0], int):
+            encoded, length = self.encode_prompt(prompt), 64  # type: ignore[arg-type]
+        else:
+            encoded, length = self.encode_chat(prompt), None  # type: ignore[arg-type]
+        pieces = self.generate(encoded, make_sampling(sampling, max_tokens=length))
+        return (piece for piece in pieces if piece or piece.finish_reason)
+
+    def logits(self, token_ids: Sequence[int]) -> "np.ndarray":
+        """Logits after each of `token_ids`: float32 numpy [tokens, vocabulary]."""
+        self._check_ids(token_ids)
+        if len(token_ids) > self.context:
+            raise _too_long(len(token_ids), 0, self.context)
+        cache = self.network.new_cache(capacity=len(token_ids))
+        ids = torch.tensor([list(token_ids)], device=self.network.device)
+        with torch.inference_mode():
+            parts = [self.network(chunk, cache)[0].cpu() for chunk in ids.split(PREFILL_CHUNK, dim=1)]
+        return torch.cat(parts).numpy()
+
+    # --------------------------------------------------------------------------------- prompts
+
+    def encode_prompt(self, prompt: str | Sequence[int]) -> Prompt:
+        """Plain text, or ids as they are. Sentinels in the text stay text."""
+        if not isinstance(prompt, str):
+            ids = list(prompt)
+            self._check_ids(ids)
+            return Prompt(ids, self.tokenizer.decode(ids, sentinels=True))
+        ids = self.tokenizer.encode(prompt, bos=self.tokenizer.add_bos)
+        if not ids and self.tokenizer.bos_id is not None:
+            ids = [self.tokenizer.bos_id]
+        return Prompt(ids, prompt, self._warnings(prompt))
+
+    def encode_fill(self, prefix: str, suffix: str) -> Prompt:
+        """A hole between two texts, in the model's own sentinels. Raises fim_not_supported."""
+        ids = encode_fim(self.tokenizer, prefix, suffix)
+        return Prompt(ids, prefix, self._warnings(prefix + suffix))
+
+    def encode_chat(
+        self, messages: Messages, *, tools: Any = None, continue_last: bool = False
+    ) -> Prompt:
+        """A conversation through the model's chat template, ready for the assistant's answer."""
+        ids = self.tokenizer.encode_chat(messages, tools=tools, continue_last=continue_last)
+        text = "".join(m["content"] for m in messages if isinstance(m.get("content"), str))
+        return Prompt(ids, self.tokenizer.decode(ids, sentinels=True), self._warnings(text))
+
+    def _warnings(self, text: str) -> tuple[str, ...]:
+        found = look_alikes(text, self.tokenizer.sentinels)
+        if not found:
+            return ()
+        return (
+            f"the text holds {', '.join(found[:3])}, which is read as ordinary text, not as a sentinel "
+            "token: give prefix and suffix separately to fill a hole",
+        )
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        wrong = [i for i in ids if not (isinstance(i, int) and 0 <= i < self.config.vocab)]
+        if wrong or not ids:
+            raise RequestError(
+                f"token id {wrong[0]!r} is not in the vocabulary" if wrong else "the prompt is empty",
+                why=f"this model's ids run from 0 to {self.config.vocab - 1}",
+                fix="encode the text with this model's own tokenizer",
+                param="prompt",
+            )
+
+    # ------------------------------------------------------------------------------ generation
+
+    def generate(self, prompt: Prompt | Sequence[Prompt], sampling: Sampling) -> Iterator[Piece]:
+        """Pieces of all answers, interleaved; an empty piece marks a step that showed nothing.
+
+        Answer k of prompt p has the index p * n + k. Raises RequestError at the call, not at the
+        first piece. Closing the iterator stops the work.
+        """
+        prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
+        for p in prompts:
+            self._check_length(p, sampling)
+        self._check_bias(sampling)
+        generation = Generation(
+            self.network,
+            [p.ids for p in prompts],
+            sampling,
+            stop_ids=self.stop_ids,
+            context=self.context,
+        )
+        return self._pieces(generation, prompts, sampling)
+
+    def _pieces(
+        self, generation: Generation, prompts: Sequence[Prompt], sampling: Sampling
+    ) -> Iterator[Piece]:
+        read: list[list[TokenLogprob]] = [[] for _ in prompts]
+        writers: dict[int, _Writer] = {}
+        while not generation.done:
+            shown = False
+            for event in generation.step():
+                prompt = event.index // sampling.n
+                if event.of_prompt:
+                    assert event.choice is not None
+                    read[prompt].append(self.token_logprob(event.choice))
+                    continue
+                if event.index not in writers:
+                    writers[event.index] = _Writer(self, event.index, sampling)
+                    if sampling.echo:
+                        yield Piece(prompts[prompt].text, index=event.index, tokens=tuple(read[prompt]))
+                piece = writers[event.index].push(event)
+                if piece is not None:
+                    shown = True
+                    if piece.finish_reason and event.finish is None:
+                        generation.cancel(event.index)
+                    yield piece
+            if not shown:
+                yield Piece("")
+
+    def _finish(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """Every answer to its end."""
+        pieces: list[list[Piece]] = [[] for _ in range(len(prompts) * sampling.n)]
+        for piece in self.generate(prompts, sampling):
+            pieces[piece.index].append(piece)
+        return [completion(pieces[i], prompts[i // sampling.n], sampling) for i in range(len(pieces))]
+
+    def _check_length(self, prompt: Prompt, sampling: Sampling) -> None:
+        if not prompt.ids:
+            raise RequestError(
+                "the prompt is empty",
+                why="this model has no token that begins a text, so something must be given",
+                fix="give at least one character",
+                param="prompt",
+            )
+        if len(prompt.ids) + max(sampling.max_tokens or 0, 0) > self.context or (
+            sampling.max_tokens is None and len(prompt.ids) >= self.context
+        ):
+            raise _too_long(len(prompt.ids), sampling.max_tokens or 1, self.context)
+
+    def _check_bias(self, sampling: Sampling) -> None:
+        wrong = [i for i in sampling.logit_bias if not 0 <= i < self.config.vocab]
+        if wrong:
+            raise RequestError(
+                f"logit_bias names the token id {wrong[0]}",
+                why=f"this model's ids run from 0 to {self.config.vocab - 1}",
+                fix="use ids of this model's tokenizer",
+                param="logit_bias",
+            )
+
+    def token_logprob(self, choice: Choice) -> TokenLogprob:
+        """A chosen token with its text, bytes and rivals."""
+        rivals = tuple(self._token(i, value) for i, value in choice.top)
+        return dataclasses.replace(self._token(choice.token, choice.logprob), top=rivals)
+
+    def _token(self, token: int, logprob: float | None) -> TokenLogprob:
+        return TokenLogprob(
+            token, self.tokenizer.token_text(token), self.tokenizer.token_bytes(token), logprob
+        )
+
+
+class _Writer:
+    """Turns the tokens of one answer into pieces."""
+
+    def __init__(self, coder: Coder, index: int, sampling: Sampling) -> None:
+        self.coder, self.index = coder, index
+        self.decoder = coder.tokenizer.stream()
+        self.stops = StopScanner(sampling.stop)
+        self.tokens: list[TokenLogprob] = []
+
+    def push(self, event: Token) -> Piece | None:
+        """The piece that this token completes, if it completes one."""
+        text = ""
+        if event.choice is not None:
+            self.tokens.append(self.coder.token_logprob(event.choice))
+            if event.finish != "stop":  # the id that ends an answer is not part of its text
+                text = self.decoder.push(event.choice.token)
+        if event.finish:
+            text += self.decoder.finish()
+        shown = self.stops.push(text)
+        finish = "stop" if self.stops.found is not None else event.finish
+        if finish:
+            shown += self.stops.finish()
+        elif not shown:
+            return None
+        tokens, self.tokens = tuple(self.tokens), []
+        return Piece(
+            shown, index=self.index, tokens=tokens, finish_reason=finish, stop=self.stops.found
+        )
+
+
+def make_sampling(given: Mapping[str, Any], max_tokens: int | None = None) -> Sampling:
+    """Sampling from keyword arguments; RequestError names an unknown one."""
+    names = [field.name for field in dataclasses.fields(Sampling)]
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            raise RequestError(
+                f"{name!r} is not a sampling option",
+                why=f"there are {', '.join(names)}",
+                fix=f"use {near[0]}" if near else "leave it out",
+                param=name,
+            )
+    stop = given.get("stop") or ()
+    values = {"max_tokens": max_tokens, **given, "stop": (stop,) if isinstance(stop, str) else tuple(stop)}
+    return Sampling(**values)
+
+
+def completion(pieces: Sequence[Piece], prompt: Prompt, sampling: Sampling) -> Completion:
+    """The finished answer that `pieces` are."""
+    last = pieces[-1]
+    assert last.finish_reason is not None
+    tokens = [token for piece in pieces for token in piece.tokens]
+    written = len(tokens) - (len(prompt.ids) if sampling.echo else 0)
+    return Completion(
+        text="".join(pieces),
+        tokens=[token.id for token in tokens],
+        finish_reason=last.finish_reason,
+        usage=Usage(len(prompt.ids), written),
+        logprobs=tokens if sampling.logprobs is not None else None,
+        warnings=prompt.warnings,
+        stop=last.stop,
+    )
+
+
+def _too_long(prompt: int, wanted: int, context: int) -> RequestError:
+    left = context - prompt
+    return RequestError(
+        f"{prompt} prompt tokens and {wanted} to generate do not fit a context of {context}",
+        why="the model can attend to no more tokens at once",
+        fix=f"ask for at most {left} tokens" if left > 0 else f"shorten the prompt by {1 - left} tokens",
+        param="max_tokens" if left > 0 else "prompt",
+        code="context_length_exceeded",
+    )

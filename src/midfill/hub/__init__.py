@@ -1,0 +1,20 @@
+"""From a model's name to files on this disk. Loads no torch; the hub's library only when used."""
+
+from midfill.hub.catalogue import ModelEntry, default_model, entries, find
+from midfill.hub.progress import Progress, Report
+from midfill.hub.pull import pull, pull_entry, resolve
+from midfill.hub.store import cache_folder, stored
+
+__all__ = [
+    "ModelEntry",
+    "Progress",
+    "Report",
+    "cache_folder",
+    "default_model",
+    "entries",
+    "find",
+    "pull",
+    "pull_entry",
+    "resolve",
+    "stored",
+]

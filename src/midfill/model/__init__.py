@@ -1,0 +1,1 @@
+"""The network, and the checkpoints it is read from and written to."""

@@ -1,0 +1,151 @@
+"""A checkpoint on disk, of any supported format, and the network it becomes."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from midfill.config.model import ModelConfig
+from midfill.errors import CheckpointError
+from midfill.model.gguf import GGUFFile
+from midfill.model.gguf_config import gguf_config
+from midfill.model.gguf_weights import GGUFWeights
+from midfill.model.hf_config import read_config
+from midfill.model.hf_weights import open_hf_weights
+from midfill.model.transformer import Transformer
+from midfill.model.weights import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An opened checkpoint: what network it is, its tensors, and its GGUF header if it has one."""
+
+    path: Path
+    config: ModelConfig
+    weights: Weights
+    gguf: GGUFFile | None = None
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open a Hugging Face folder or a GGUF file; no weights are read yet. Raises CheckpointError."""
+    if path.is_dir():
+        files = sorted(path.glob("*.gguf"))
+        if files and not (path / "config.json").exists():
+            return _open_single_gguf(path, files)
+        return Checkpoint(path, read_config(path), open_hf_weights(path))
+    if not path.exists():
+        raise CheckpointError(
+            f"{path} does not exist",
+            why="a model is a folder with config.json and *.safetensors, or a .gguf file",
+            fix="midfill models",
+        )
+    if path.suffix in (".safetensors", ".bin") and (path.parent / "config.json").exists():
+        return open_checkpoint(path.parent)
+    file = GGUFFile(path)
+    config = gguf_config(file)
+    return Checkpoint(path, config, GGUFWeights(file, config), file)
+
+
+def _open_single_gguf(folder: Path, files: list[Path]) -> Checkpoint:
+    if len(files) > 1:
+        raise CheckpointError(
+            f"{folder} holds {len(files)} GGUF files",
+            why="it is not clear which one is meant",
+            fix=f"name one of them, such as {files[0]}",
+        )
+    return open_checkpoint(files[0])
+
+
+def check_tensors(checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError if a tensor is missing or has another shape than the config says."""
+    for name, shape in checkpoint.config.tensors():
+        have = checkpoint.weights.shape(name)
+        if have is None:
+            raise missing_tensor(name, checkpoint)
+        if have != shape:
+            raise CheckpointError(
+                f"{checkpoint.weights.where}: tensor {name!r} has the shape {list(have)}",
+                why=f"the configuration makes it {list(shape)}",
+                fix="fetch config and weights of the same model",
+            )
+
+
+def missing_tensor(name: str, checkpoint: Checkpoint) -> CheckpointError:
+    """The error for a tensor that the network needs and the files lack."""
+    others = [n for n, _ in checkpoint.config.tensors() if checkpoint.weights.shape(n) is not None]
+    near = difflib.get_close_matches(name, others, 1)
+    return CheckpointError(
+        f"{checkpoint.weights.where} has no tensor {name!r}",
+        why=f"it holds {len(checkpoint.weights)} tensors, {len(others)} of the names this network has"
+        + (f"; the nearest is {near[0]!r}" if near else ""),
+        fix="fetch all files of the model (midfill pull resumes where it stopped)",
+    )
+
+
+@torch.no_grad()
+def load_network(checkpoint: Checkpoint, dtype: torch.dtype, device: str = "cpu") -> Transformer:
+    """The network with its weights in `dtype` on `device`.
+
+    Tensors already stored in `dtype` stay mapped to the file; others are converted one at a time.
+    Raises CheckpointError for a missing, misshapen or non-finite tensor, naming it.
+    """
+    check_tensors(checkpoint)
+    config, weights = checkpoint.config, checkpoint.weights
+    with torch.device("meta"):
+        network = Transformer(config)
+    for name, parameter in network.named_parameters():
+        original = original_name(name)
+        if ".mlp.experts." in name:
+            value = _stack_experts(weights, original, parameter, dtype, device)
+        else:
+            value = weights.read(original, dtype)
+            _check_finite(value, original, weights)
+            value = value.to(device)
+        _assign(network, name, value)
+    if config.tie_embedding:
+        network.lm_head.weight = network.embed_tokens.weight
+    return network.eval().requires_grad_(False)
+
+
+def original_name(parameter: str) -> str:
+    """The original DeepSeek / Hugging Face name of a parameter of Transformer."""
+    return parameter if parameter.startswith("lm_head.") else "model." + parameter
+
+
+def _stack_experts(
+    weights: Weights, name: str, like: Tensor, dtype: torch.dtype, device: str
+) -> Tensor:
+    """All experts' matrices of one kind in one tensor, filled one expert at a time."""
+    out = torch.empty(like.shape, dtype=dtype, device=device)
+    base, stacked = name.rsplit(".", 1)
+    kinds = ("down",) if stacked == "down_proj" else ("gate", "up")
+    rows = like.shape[1] // len(kinds)
+    for expert in range(like.shape[0]):
+        for i, kind in enumerate(kinds):
+            original = f"{base}.{expert}.{kind}_proj.weight"
+            value = weights.read(original, dtype)
+            _check_finite(value, original, weights)
+            out[expert, i * rows : (i + 1) * rows] = value
+            weights.release(original)
+    return out
+
+
+def _check_finite(value: Tensor, name: str, weights: Weights) -> None:
+    """A sum is infinite or NaN if an element is; only then every element is looked at."""
+    if torch.isfinite(value.sum(dtype=torch.float32)):
+        return
+    bad = int((~torch.isfinite(value)).sum())
+    if bad:
+        raise CheckpointError(
+            f"{weights.where}: tensor {name!r} holds {bad} values that are NaN or infinite",
+            why="the file was damaged, or the training run that wrote it had diverged",
+            fix="fetch the file again, or take an earlier checkpoint",
+        )
+
+
+def _assign(network: Transformer, name: str, value: Tensor) -> None:
+    owner, _, leaf = name.rpartition(".")
+    module = network.get_submodule(owner)
+    setattr(module, leaf, torch.nn.Parameter(value, requires_grad=False))

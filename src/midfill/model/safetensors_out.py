@@ -1,0 +1,46 @@
+"""Writing safetensors one tensor at a time: memory for one, however large the file is."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+
+
+def write_safetensors(
+    path: Path,
+    shapes: Iterable[tuple[str, tuple[int, ...]]],
+    dtype: torch.dtype,
+    read: Callable[[str], Tensor],
+) -> int:
+    """Write the named tensors, each fetched by `read` when its turn comes; return their bytes.
+
+    The file appears under its name only when it is complete.
+    """
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    names = []
+    for name, shape in shapes:
+        size = prod(shape) * dtype.itemsize
+        entry = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
+        header[name] = entry
+        names.append(name)
+        offset += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for name in names:
+                flat = read(name).to(dtype).contiguous().view(-1)
+                file.write(flat.view(torch.uint8).numpy().data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return offset

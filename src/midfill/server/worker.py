@@ -1,0 +1,206 @@
+"""One thread that runs the engine for everybody, and the jobs that asyncio reads from it.
+
+A job is any iterator; one `next()` is one step of the engine. The thread steps through the active
+jobs in turn, so that all of them progress; it knows neither tokens nor text.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+from midfill.errors import RequestError
+
+T = TypeVar("T")
+
+AHEAD = 64  # pieces a job may be ahead of its reader before it pauses
+
+
+class Job(Generic[T]):
+    """One request in the engine; `async for` reads what it yields, in the loop that made it."""
+
+    def __init__(self, steps: Iterator[T], wake: Callable[[], None]) -> None:
+        self._steps = steps
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._inbox: asyncio.Queue[tuple[T] | BaseException] = asyncio.Queue()
+        self._sent = 0  # written by the engine thread only
+        self._read = 0  # written by the event loop only
+        self._reason: Exception | None = None  # why it was cancelled
+
+    def __aiter__(self) -> "Job[T]":
+        return self
+
+    async def __anext__(self) -> T:
+        """Return the next item; raise what the engine raised, or StopAsyncIteration at the end."""
+        item = await self._inbox.get()
+        if isinstance(item, BaseException):
+            self._inbox.put_nowait(item)  # the end stays the end, however often it is asked
+            raise item
+        self._read += 1
+        if self._sent - self._read == AHEAD - 1:
+            self._wake()
+        return item[0]
+
+    def cancel(self, reason: Exception | None = None) -> None:
+        """Stop the work within one step; the reader sees `reason`, by default a plain end."""
+        if self._reason is None:
+            self._reason = reason or StopAsyncIteration()
+            self._wake()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked for the end."""
+        return self._reason is not None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the reader is so far behind that the work waits for it."""
+        return not self.cancelled and self._sent - self._read >= AHEAD
+
+    def step(self) -> bool:
+        """Do one step in the engine thread; return whether there is more to do."""
+        try:
+            if self._reason is not None:
+                raise self._reason
+            item = next(self._steps)
+        except StopIteration:
+            self._end(StopAsyncIteration())
+        except Exception as error:  # the border of a request: its reader gets the error
+            self._end(error)
+        else:
+            self._sent += 1
+            self._hand_over((item,))
+            return True
+        return False
+
+    def _end(self, reason: Exception) -> None:
+        close = getattr(self._steps, "close", None)
+        try:
+            if close is not None:
+                close()
+        except Exception as error:  # a generator whose clean-up fails must not end the thread
+            reason = error
+        self._hand_over(reason)
+
+    def _hand_over(self, item: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody reads any more
+            self._loop.call_soon_threadsafe(self._inbox.put_nowait, item)
+
+
+class Worker:
+    """The engine thread and its bounded queue; `submit` is its only door."""
+
+    def __init__(self, *, max_batch: int, max_queue: int) -> None:
+        self._room = max_batch + max_queue
+        self._max_batch = max_batch
+        self._active: deque[Job[Any]] = deque()
+        self._waiting: deque[Job[Any]] = deque()
+        self._changed = threading.Condition()
+        self._draining = False  # no new jobs
+        self._stopped = False  # the thread ends
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the engine thread."""
+        self._thread.start()
+
+    def submit(self, steps: Iterator[T]) -> Job[T]:
+        """Queue `steps` and return the job that yields them; 429 when the queue is full."""
+        job = Job(steps, self._wake)
+        with self._changed:
+            if self._draining:
+                raise shutting_down()
+            if len(self._active) + len(self._waiting) >= self._room:
+                raise _queue_full(len(self._waiting))
+            self._waiting.append(job)
+            self._changed.notify()
+        return job
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Return how many jobs are active, and how many wait."""
+        return len(self._active), len(self._waiting)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new job, give the others `seconds` to finish, then end them with an error."""
+        with self._changed:
+            self._draining = True
+        deadline = asyncio.get_running_loop().time() + seconds
+        while any(self.load) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        with self._changed:
+            for job in [*self._active, *self._waiting]:
+                job.cancel(shutting_down())
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """End the thread after its current step; jobs that are left end with an error."""
+        with self._changed:
+            self._draining = self._stopped = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while (job := self._wait()) is not None:
+            if not job.step():
+                with self._changed:
+                    self._active.remove(job)
+        for job in [*self._active, *self._waiting]:
+            job.cancel(shutting_down())
+            job.step()
+
+    def _wait(self) -> Job[Any] | None:
+        """Return the job whose turn it is, as soon as there is one; None when the thread ends."""
+        with self._changed:
+            while not self._stopped:
+                job = self._next()
+                if job is not None:
+                    return job
+                self._changed.wait()
+        return None
+
+    def _next(self) -> Job[Any] | None:
+        """Return the job whose turn it is, None when all wait for their readers or there is none.
+
+        Cancelled jobs leave the queue at once, even when the batch is full.
+        """
+        gone = next((job for job in self._waiting if job.cancelled), None)
+        if gone is not None:
+            self._waiting.remove(gone)
+            self._active.append(gone)
+            return gone
+        while self._waiting and len(self._active) < self._max_batch:
+            self._active.append(self._waiting.popleft())
+        for _ in range(len(self._active)):
+            self._active.rotate(-1)
+            if not self._active[-1].paused:
+                return self._active[-1]
+        return None
+
+
+def shutting_down() -> RequestError:
+    """Build the error for a request that meets the end of the server."""
+    return RequestError(
+        "the server is shutting down",
+        why="it was asked to stop",
+        fix="send the request again when it is back",
+        code="shutting_down",
+        status=503,
+    )
+
+
+def _queue_full(waiting: int) -> RequestError:
+    return RequestError(
+        "the queue is full",
+        why=f"{waiting} requests wait already",
+        fix="try again in a moment, or start the server with a larger queue",
+        code="queue_full",
+        status=429,
+    )

@@ -1,0 +1,244 @@
+"""Tokenizers in Hugging Face folders: read as transformers 4 and 5 write them, and written.
+
+The BPE itself goes through the `tokenizers` library; its added tokens, post-processor and decoder
+are taken out, because sentinels, bos and decoding are ours.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from midfill.errors import TokenizerError
+from midfill.tokenizer.special import DEEPSEEK_BOS, AddedToken, Kind
+from midfill.tokenizer.vocabulary import Vocabulary, damaged, pairs
+
+_NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+def read(folder: Path) -> Vocabulary:
+    """The tokenizer of a model folder; TokenizerError where there is none or it is not ours."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise _missing(folder)
+    data = _json(path)
+    config = _settings(folder)
+    model = data.get("model") or {}
+    if model.get("type") != "BPE" or not _byte_level(data.get("pre_tokenizer")):
+        raise TokenizerError(
+            f"{path} is not a byte-level BPE",
+            why=f"its model is {model.get('type')!r}; midfill's families all use byte-level BPE",
+            fix="use a DeepSeek-Coder, Qwen2, SmolLM2 or other byte-level model",
+        )
+    if not isinstance(model.get("vocab"), dict) or not isinstance(model.get("merges"), list):
+        raise damaged(f"{path} has no vocabulary or no merges", "its model is incomplete")
+    added = _added(data, config, model["vocab"])
+    ids = {text: i for text, i in model["vocab"].items()} | {t.text: t.id for t in added}
+    named = {name: ids.get(_text(config.get(name)) or "") for name in _NAMED}
+    last = max(ids.values(), default=-1)
+    return Vocabulary(
+        plain=_plain(data, model, added),
+        added=added,
+        rows=max(last + 1, _model_rows(folder)),
+        bos=named["bos_token"],
+        eos=named["eos_token"],
+        pad=named["pad_token"],
+        unk=named["unk_token"],
+        add_bos=_adds_bos(data, config),
+        template=_template(folder, config),
+    )
+
+
+def write(vocabulary: Vocabulary, folder: Path) -> None:
+    """Write tokenizer.json and tokenizer_config.json that transformers opens and encodes alike."""
+    data = json.loads(vocabulary.plain.to_str())
+    vocab: dict[str, int] = data["model"]["vocab"]
+    by_id = sorted(vocabulary.added, key=lambda token: token.id)
+    behind = [token.id for token in by_id if token.id >= len(vocab)]
+    if behind != list(range(len(vocab), len(vocab) + len(behind))) or len(behind) < len(by_id):
+        vocab |= {token.text: token.id for token in by_id}  # ids the library would number anew
+    data["model"]["vocab"] = dict(sorted(vocab.items(), key=lambda item: item[1]))
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    data["added_tokens"] = [
+        {"id": t.id, "content": t.text, **flags, "special": t.special} for t in by_id
+    ]
+    byte_level = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": False,
+        "use_regex": False,
+    }
+    data["decoder"] = byte_level
+    texts = {token.id: token.text for token in by_id}
+    texts = {
+        name: _name(vocabulary, texts, getattr(vocabulary, name))
+        for name in ("bos", "eos", "pad", "unk")
+    }
+    data["post_processor"] = byte_level
+    if vocabulary.add_bos and texts["bos"] is not None and vocabulary.bos is not None:
+        data["post_processor"] = _prepends(texts["bos"], vocabulary.bos)
+    config: dict[str, object] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_bos_token": vocabulary.add_bos,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+        **{f"{name}_token": text for name, text in texts.items()},
+    }
+    if vocabulary.template is not None:
+        config["chat_template"] = vocabulary.template
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / "tokenizer.json", data)
+    _write_json(folder / "tokenizer_config.json", config)
+
+
+def _name(vocabulary: Vocabulary, added: Mapping[int, str], token: int | None) -> str | None:
+    if token is None:
+        return None
+    return added.get(token) or vocabulary.plain.id_to_token(token)
+
+
+def _prepends(text: str, token: int) -> dict[str, object]:
+    """The post-processor that puts bos in front, for programs that read tokenizer.json alone."""
+    bos = {"SpecialToken": {"id": text, "type_id": 0}}
+    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    return {
+        "type": "TemplateProcessing",
+        "single": [bos, first],
+        "pair": [bos, first, second],
+        "special_tokens": {text: {"id": text, "ids": [token], "tokens": [text]}},
+    }
+
+
+def _missing(folder: Path) -> TokenizerError:
+    if (folder / "tokenizer.model").is_file():
+        why = "it only has tokenizer.model, which is SentencePiece and not byte-level BPE"
+    elif (folder / "vocab.json").is_file():
+        why = "it only has vocab.json and merges.txt, the layout before fast tokenizers"
+    else:
+        why = "text cannot be turned into tokens without it"
+    return TokenizerError(
+        f"{folder} has no tokenizer.json",
+        why=why,
+        fix="copy tokenizer.json and tokenizer_config.json from the model you started from",
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:  # ValueError: not JSON, or not UTF-8
+        raise damaged(f"{path} cannot be read", str(error)) from error
+    if not isinstance(data, dict):
+        raise damaged(f"{path} is not a JSON object", f"it holds a {type(data).__name__}")
+    return data
+
+
+def _write_json(path: Path, data: object) -> None:
+    path.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json over special_tokens_map.json, each where present."""
+    files = (folder / "special_tokens_map.json", folder / "tokenizer_config.json")
+    config: dict[str, Any] = {}
+    for path in files:
+        if path.is_file():
+            config |= {key: value for key, value in _json(path).items() if value is not None}
+    return config
+
+
+def _text(token: object) -> str | None:
+    """A token given as text or as transformers 4's AddedToken object."""
+    if isinstance(token, Mapping):
+        token = token.get("content")
+    return token if isinstance(token, str) else None
+
+
+def _byte_level(pre: object) -> bool:
+    if not isinstance(pre, Mapping):
+        return False
+    if pre.get("type") == "Sequence":
+        return any(_byte_level(part) for part in pre.get("pretokenizers", []))
+    return pre.get("type") == "ByteLevel"
+
+
+def _added(
+    data: Mapping[str, Any], config: Mapping[str, Any], vocab: Mapping[str, int]
+) -> tuple[AddedToken, ...]:
+    """Added tokens by id: those of tokenizer.json, then those only its config knows."""
+    found: dict[int, AddedToken] = {}
+    for token, text, special in _declared(data, config):
+        if text and token not in found and vocab.get(text, token) == token:
+            found[token] = AddedToken(token, text, special)
+    return tuple(found[token] for token in sorted(found))
+
+
+def _declared(
+    data: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[tuple[int, str, bool]]:
+    for entry in data.get("added_tokens") or []:
+        yield int(entry["id"]), entry["content"], bool(entry.get("special"))
+    for token, entry in (config.get("added_tokens_decoder") or {}).items():
+        yield int(token), _text(entry) or "", bool(entry.get("special"))
+
+
+def _plain(
+    data: Mapping[str, Any], model: dict[str, Any], added: tuple[AddedToken, ...]
+) -> tokenizers.Tokenizer:
+    """The BPE alone: no added tokens, no post-processor, no truncation, no dropout."""
+    stripped = {**data, "added_tokens": [], "model": {**model, "dropout": None}}
+    for key in ("post_processor", "decoder", "truncation", "padding"):
+        stripped[key] = None
+    stripped["model"]["vocab"] = _without_added(model, added)
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps(stripped))
+    except Exception as error:  # the Rust library has no narrower class
+        raise damaged("tokenizer.json is damaged", str(error)) from error
+
+
+def _without_added(model: Mapping[str, Any], added: tuple[AddedToken, ...]) -> dict[str, int]:
+    """The BPE vocabulary without the sentinels in it, so that no plain text can reach one."""
+    vocab: dict[str, int] = model["vocab"]
+    hidden = {t.text for t in added if t.kind is not Kind.ORDINARY and t.text in vocab}
+    hidden.discard(model.get("unk_token") or "")
+    if not hidden:
+        return vocab
+    used = {part for a, b in pairs(model["merges"]) for part in (a, b, a + b)}
+    return {text: token for text, token in vocab.items() if text not in hidden - used}
+
+
+def _adds_bos(data: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    if isinstance(config.get("add_bos_token"), bool):
+        return config["add_bos_token"]
+    bos = _text(config.get("bos_token"))
+    if bos == DEEPSEEK_BOS:  # transformers 5 drops the key when it saves
+        return True
+    post = data.get("post_processor") or {}
+    for part in [post, *post.get("processors", [])]:
+        if part.get("type") == "TemplateProcessing" and part.get("single"):
+            first = part["single"][0].get("SpecialToken") or {}
+            return bos is not None and first.get("id") == bos
+    return False
+
+
+def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """The chat template as shipped: its own file before the config's."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    path = folder / "chat_template.json"
+    shipped = _json(path).get("chat_template") if path.is_file() else None
+    shipped = shipped or config.get("chat_template")
+    if isinstance(shipped, list):  # transformers 4: several, each with a name
+        named = {entry.get("name"): entry.get("template") for entry in shipped}
+        shipped = named.get("default") or next(iter(named.values()), None)
+    return shipped if isinstance(shipped, str) else None
+
+
+def _model_rows(folder: Path) -> int:
+    """The model's vocabulary, which may be padded beyond the tokenizer's; 0 where not known."""
+    path = folder / "config.json"
+    rows = _json(path).get("vocab_size") if path.is_file() else None
+    return rows if isinstance(rows, int) else 0

@@ -1,0 +1,150 @@
+"""Tokenizers in GGUF: the `tokenizer.ggml.*` keys, read and written.
+
+Source: llama.cpp. Such files hold no normaliser, so a Qwen tokenizer read from one keeps text as
+it is while Qwen's tokenizer.json composes it (NFC).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from midfill.errors import TokenizerError
+from midfill.tokenizer import pretokenize
+from midfill.tokenizer.special import DEEPSEEK_BOS, AddedToken, Kind, is_padding
+from midfill.tokenizer.vocabulary import Vocabulary, build_bpe, damaged, pairs
+
+_KEY = "tokenizer.ggml."
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+_FIM_KEYS = (("fim_pre", "fim_suf", "fim_mid"), ("prefix", "suffix", "middle"))  # new, old
+_V1_TOKENS = 40_000  # DeepSeek vocabularies: 32,256 for V1, 102,400 for V2
+
+
+def read(metadata: Mapping[str, object]) -> Vocabulary:
+    """The tokenizer of a GGUF file's metadata; TokenizerError where there is none or not ours."""
+    if metadata.get(_KEY + "model") != "gpt2":
+        raise TokenizerError(
+            f"the GGUF tokenizer is {metadata.get(_KEY + 'model')!r}",
+            why="midfill reads byte-level BPE, which GGUF calls 'gpt2'",
+            fix="use a DeepSeek-Coder, Qwen2, SmolLM2 or other byte-level model",
+        )
+    tokens = [str(token) for token in _list(metadata, "tokens")]
+    types = _types(metadata, tokens)
+    base: dict[str, int] = {}
+    added: dict[str, AddedToken] = {}
+    for token, (text, kind) in enumerate(zip(tokens, types, strict=True)):
+        if kind == UNUSED or is_padding(text, token):
+            continue
+        if kind in (CONTROL, USER_DEFINED):
+            added.setdefault(text, AddedToken(token, text, kind == CONTROL))
+        else:
+            base.setdefault(text, token)
+    added.pop("\ufffd", None)  # what some converters made of V1's 13 characters
+    pre = pretokenize.canonical(_pre(metadata, added, len(tokens)))
+    plain = build_bpe(base, list(pairs(_list(metadata, "merges"))))
+    plain.pre_tokenizer = pretokenize.build(pre)  # type: ignore[assignment]
+    bos = _id(metadata, "bos")
+    stops = {_id(metadata, "eot"), _id(metadata, "eom")} - {None}
+    template = metadata.get("tokenizer.chat_template")
+    return Vocabulary(
+        plain=plain,
+        added=tuple(added.values()),
+        rows=len(tokens),
+        bos=bos,
+        eos=_id(metadata, "eos"),
+        pad=_id(metadata, "padding"),
+        unk=_id(metadata, "unknown"),
+        add_bos=bool(metadata.get(_KEY + "add_bos_token", DEEPSEEK_BOS in added)),
+        template=template if isinstance(template, str) else None,
+        pre=pre,
+        fim=_fim(metadata),
+        stops=frozenset(token for token in stops if token is not None),
+    )
+
+
+def write(
+    vocabulary: Vocabulary, rows: int, fim: tuple[int, int, int] | None = None
+) -> dict[str, object]:
+    """The keys for a model of `rows` vocabulary rows, padded with unused tokens."""
+    tokens, types = _table(vocabulary, rows)
+    keys: dict[str, object] = {
+        "model": "gpt2",
+        "pre": vocabulary.pre or pretokenize.detect(vocabulary.plain),
+        "tokens": tokens,
+        "token_type": types,
+        "merges": _merges(vocabulary),
+        "bos_token_id": vocabulary.bos,
+        "eos_token_id": vocabulary.eos,
+        "padding_token_id": vocabulary.pad,
+        "unknown_token_id": vocabulary.unk,
+        "add_bos_token": vocabulary.add_bos,
+        "add_eos_token": False,
+        "add_space_prefix": False,
+    }
+    if fim is not None:
+        keys |= {f"{name}_token_id": token for name, token in zip(_FIM_KEYS[0], fim, strict=True)}
+    found = {_KEY + key: value for key, value in keys.items() if value is not None}
+    if vocabulary.template is not None:
+        found["tokenizer.chat_template"] = vocabulary.template
+    return found
+
+
+def _table(vocabulary: Vocabulary, rows: int) -> tuple[list[str], list[int]]:
+    base = vocabulary.plain.get_vocab()
+    if max(*base.values(), *(token.id for token in vocabulary.added)) >= rows:
+        raise damaged(
+            f"it has more tokens than the model's {rows} rows",
+            "tokenizer and weights belong to different models",
+        )
+    tokens = [f"[PAD{token}]" for token in range(rows)]
+    types = [UNUSED] * rows
+    for text, token in base.items():
+        tokens[token], types[token] = text, NORMAL
+    for entry in vocabulary.added:
+        tokens[entry.id] = entry.text
+        types[entry.id] = CONTROL if entry.kind is Kind.SENTINEL else USER_DEFINED
+    return tokens, types
+
+
+def _merges(vocabulary: Vocabulary) -> list[str]:
+    model = json.loads(vocabulary.plain.to_str())["model"]
+    return [f"{a} {b}" for a, b in pairs(model["merges"])]
+
+
+def _list(metadata: Mapping[str, object], key: str) -> Sequence[object]:
+    value = metadata.get(_KEY + key)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise damaged(f"the GGUF file has no {_KEY}{key}", "its vocabulary is incomplete")
+    return value
+
+
+def _types(metadata: Mapping[str, object], tokens: Sequence[str]) -> list[int]:
+    """Token types, from the texts where a file has none."""
+    if _KEY + "token_type" not in metadata:
+        guessed = (AddedToken(i, text, False).kind for i, text in enumerate(tokens))
+        return [CONTROL if kind is Kind.SENTINEL else NORMAL for kind in guessed]
+    types = [int(str(kind)) for kind in metadata[_KEY + "token_type"]]  # type: ignore[attr-defined]
+    if len(types) != len(tokens):
+        raise damaged("token types are missing", f"{len(types)} for {len(tokens)} tokens")
+    return types
+
+
+def _id(metadata: Mapping[str, object], name: str) -> int | None:
+    value = metadata.get(f"{_KEY}{name}_token_id")
+    return int(value) if isinstance(value, int) else None
+
+
+def _pre(metadata: Mapping[str, object], added: Mapping[str, AddedToken], tokens: int) -> str:
+    """The file's pre-tokeniser, or the one its vocabulary is known to want where it names none."""
+    name = metadata.get(_KEY + "pre")
+    if isinstance(name, str):
+        return name
+    if DEEPSEEK_BOS not in added:
+        return "default"
+    return "deepseek-coder" if tokens < _V1_TOKENS else "deepseek-llm"
+
+
+def _fim(metadata: Mapping[str, object]) -> tuple[int, int, int] | None:
+    for names in _FIM_KEYS:
+        prefix, suffix, middle = (_id(metadata, name) for name in names)
+        if prefix is not None and suffix is not None and middle is not None:
+            return prefix, suffix, middle
+    return None

@@ -1,0 +1,91 @@
+"""What a tokenizer file holds, whatever its format, and the byte alphabet of its tokens."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import tokenizers
+from tokenizers import models
+
+from midfill.errors import RequestError, TokenizerError
+from midfill.tokenizer.special import AddedToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """A byte-level BPE with its added tokens, read from a folder or from GGUF keys."""
+
+    plain: tokenizers.Tokenizer  # knows no added token and adds none
+    added: tuple[AddedToken, ...]
+    rows: int  # ids the model has rows for; those behind the last token are padding
+    bos: int | None = None
+    eos: int | None = None
+    pad: int | None = None
+    unk: int | None = None
+    add_bos: bool = False
+    template: str | None = None  # as shipped
+    pre: str | None = None  # GGUF name of the pre-tokeniser, where the file says it
+    fim: tuple[int, int, int] | None = None  # prefix, suffix, middle, where the file says them
+    stops: frozenset[int] = frozenset()  # end-of-turn ids the file names beside eos
+
+
+@cache
+def byte_alphabet() -> tuple[str, ...]:
+    """The printable character that stands for each byte in a byte-level vocabulary (GPT-2)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    stand_in = iter(range(0x100, 0x200))  # the others are numbered upwards from U+0100
+    return tuple(chr(b) if b in printable else chr(next(stand_in)) for b in range(256))
+
+
+@cache
+def _byte_of() -> dict[str, int]:
+    return {char: byte for byte, char in enumerate(byte_alphabet())}
+
+
+def bytes_of(token: str) -> bytes:
+    """The bytes that a token of a byte-level vocabulary stands for."""
+    table = _byte_of()
+    try:
+        return bytes([table[char] for char in token])
+    except KeyError:  # not written in the byte alphabet, so it can only mean itself
+        return token.encode()
+
+
+def build_bpe(vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> tokenizers.Tokenizer:
+    """A tokenizer of this vocabulary, or TokenizerError where the merges do not fit it."""
+    try:
+        return tokenizers.Tokenizer(models.BPE(vocab=dict(vocab), merges=list(merges)))
+    except Exception as error:  # the Rust library has no narrower class
+        raise damaged("the merges do not fit the vocabulary", str(error)) from error
+
+
+def damaged(what: str, why: str) -> TokenizerError:
+    """The error for a tokenizer file that contradicts itself."""
+    return TokenizerError(
+        f"the tokenizer cannot be used: {what}",
+        why=why,
+        fix="fetch the model again; if it is your own, write it with midfill convert or "
+        "transformers' save_pretrained",
+    )
+
+
+def pairs(merges: Sequence[object]) -> Iterator[tuple[str, str]]:
+    """Merges in either spelling, `"a b"` or `["a", "b"]`, as pairs."""
+    for merge in merges:
+        parts = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(parts, list | tuple) or len(parts) != 2:
+            raise damaged("a merge is not a pair", f"it reads {merge!r}")
+        yield str(parts[0]), str(parts[1])
+
+
+def refuse_surrogates(text: str, param: str | None = None) -> None:
+    """Raise RequestError where text holds half a character and so has no bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"{param or 'the text'} is not valid Unicode at character {error.start}",
+            why=f"it holds half of a surrogate pair, U+{ord(text[error.start]):04X}",
+            fix="send the whole character, or U+FFFD in its place",
+            param=param,
+        ) from error
