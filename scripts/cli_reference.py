@@ -11,12 +11,14 @@ from typing import Any
 
 os.environ.update(COLUMNS="80", TYPER_USE_RICH="0")  # read when typer is imported: plain help
 
+import typer
 import typer.main
 
 from midfill.cli import app
 
 ROOT = Path(__file__).parent.parent
-HEAD = """\
+HEAD = f"""\
+<!-- typer {typer.__version__} -->
 # Command line
 
 What `midfill --help` and the help of each verb print. Written by `make docs`; a test compares it
@@ -26,7 +28,7 @@ with the program.
 
 def commands(command: Any, name: str = "midfill", parent: Any = None) -> Iterator[tuple[Any, Any]]:
     """Yield every visible command with its context."""
-    context = typer.Context(command, info_name=name, parent=parent)
+    context = typer.Context(command, info_name=name, parent=parent, **command.context_settings)
     yield command, context
     for verb, child in sorted(getattr(command, "commands", {}).items()):
         if not child.hidden:

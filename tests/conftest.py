@@ -18,6 +18,8 @@ install_import_hook(
 )
 
 REPOSITORY = Path(__file__).parent.parent
+MERGES = [("i", "n"), ("r", "e")]
+BOS = 256 + len(MERGES)
 SENTINELS = (
     "<｜begin▁of▁sentence｜>",
     "<｜end▁of▁sentence｜>",
@@ -53,11 +55,12 @@ def smollm2() -> Path:
 
 
 def write_byte_tokenizer(folder: Path) -> None:
-    """A byte-level tokenizer with DeepSeek-V2's sentinels: 256 bytes, then 9 sentinels."""
+    """A byte-level tokenizer: 256 bytes, two merges, then DeepSeek-V2's sentinels from BOS on."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    vocabulary = {token: i for i, token in enumerate([*alphabet, *("".join(m) for m in MERGES)])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=MERGES))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(list(SENTINELS))

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from midfill.config.server import ServerConfig
 from midfill.errors import ConfigError, RequestError, ResourceError
 from midfill.server import create_app
 from midfill.server.run import listen
+from midfill.server.schema import ChatRequest, CompletionRequest
 
 MIDDLE = ("def add(a, b):\n    return ", "\n\nprint(add(1, 2))\n")
 HELLO: list[Any] = [{"role": "user", "content": "Say something."}]
@@ -53,12 +55,12 @@ class Slow:
 class Running:
     """A server on a free port, in a thread."""
 
-    def __init__(self, coder: Any, **options: Any) -> None:
+    def __init__(self, coder: Any, chat_coder: Any = None, **options: Any) -> None:
         self.config = ServerConfig(port=0, **options)
         self._socket = listen(self.config)
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.app = create_app(coder, self.config)
+        self.app = create_app(coder, self.config, chat_coder=chat_coder)
         self._server = uvicorn.Server(
             uvicorn.Config(self.app, log_level="error", timeout_graceful_shutdown=1)
         )
@@ -230,12 +232,12 @@ def test_completion_logprobs_are_parallel_and_sorted_out(client: openai.OpenAI):
 
 def test_streamed_logprobs_join_to_the_whole(client: openai.OpenAI):
     ask: dict[str, Any] = {"model": "", "prompt": "def f(", "logprobs": 2, "temperature": 0}
-    whole = client.completions.create(**ask).choices[0].logprobs
-    assert whole is not None
+    whole: Any = client.completions.create(**ask).choices[0].logprobs
     joined: dict[str, list[Any]] = {name: [] for name in whole.model_dump()}
     for part in client.completions.create(**ask, stream=True):
         for choice in part.choices:
-            for name, values in choice.logprobs.model_dump().items():
+            found: Any = choice.logprobs
+            for name, values in found.model_dump().items():
                 joined[name] += values
     assert joined == whole.model_dump()
 
@@ -312,6 +314,40 @@ def test_client_errors_are_typed(client: openai.OpenAI):
     with pytest.raises(openai.NotFoundError) as unknown:
         client.completions.create(model="no-such-model", prompt="x")
     assert (unknown.value.param, unknown.value.code) == ("model", "model_not_found")
+
+
+def test_a_second_model_chats(tiny_coder: Any):
+    chatty: Any = Slow(tiny_coder, 0)
+    chatty.name = "other/chatty"
+    with Running(tiny_coder, lambda: chatty) as server, server.client() as client:
+        assert [model.id for model in client.models.list().data] == [tiny_coder.name, chatty.name]
+        plain = client.completions.create(model="default", prompt="x", max_tokens=1)
+        assert plain.model == tiny_coder.name
+        assert chatty.made == 0
+        for name in ("default", "other/chatty", "chatty"):
+            chat = client.chat.completions.create(model=name, messages=HELLO, max_tokens=1)
+            assert chat.model == chatty.name
+
+
+def test_a_model_without_template_says_that_it_cannot_chat(tiny_coder: Any):
+    class Base(Slow):
+        tokenizer = SimpleNamespace(chat_template=None, fim=None)
+
+    with Running(Base(tiny_coder)) as server:
+        error = server.post(CHAT, {"messages": HELLO}).json()["error"]
+        assert error["code"] == "chat_not_supported"
+        (entry,) = httpx.get(server.url + "/v1/models").json()["data"]
+        assert (entry["fim"], entry["chat"]) == (False, False)
+
+
+def test_defaults_are_the_models_then_openais():
+    defaults = {"temperature": 0.2, "top_p": 0.9, "top_k": 40}
+    chosen = CompletionRequest(prompt="x", top_p=0.5).sampling(defaults)
+    assert (chosen.temperature, chosen.top_p, chosen.top_k, chosen.max_tokens) == (0.2, 0.5, 40, 16)
+    fill = CompletionRequest(prompt="x", suffix="").sampling(defaults)
+    assert (fill.temperature, fill.max_tokens) == (0.0, 128)
+    chat = ChatRequest.model_validate({"messages": HELLO}).sampling({})
+    assert (chat.temperature, chat.top_p, chat.top_k, chat.max_tokens) == (1.0, 1.0, 0, None)
 
 
 def test_unknown_model_is_told_the_nearest(server: Running, tiny_coder: Any):
@@ -444,7 +480,11 @@ def test_too_long_a_prompt_is_refused_before_the_stream(server: Running, tiny_co
     for stream in (False, True):
         answer = server.post(COMPLETION, {"prompt": long, "stream": stream})
         assert answer.status_code == 400
-        assert answer.json()["error"]["code"] == "context_length_exceeded"
+        error = answer.json()["error"]
+        assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+    messages = [{"role": "user", "content": "word " * tiny_coder.context}]
+    error = server.post(CHAT, {"messages": messages}).json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
 
 
 @pytest.mark.parametrize(

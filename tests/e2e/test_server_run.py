@@ -90,23 +90,30 @@ def test_it_says_how_to_try_it_and_lets_answers_finish(
     assert finishes[-1]["choices"][0]["finish_reason"] == "length"
 
 
+@pytest.mark.parametrize("signals", [1, 2])
 def test_an_answer_that_takes_too_long_ends_with_an_error(
-    tiny_coder: Any, port: int, monkeypatch: pytest.MonkeyPatch
+    tiny_coder: Any,
+    port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    signals: int,
 ):
-    monkeypatch.setattr(run, "GRACE", 0.3)
+    """After the grace, or at the second signal, which does not wait for it."""
+    monkeypatch.setattr(run, "GRACE", 0.3 if signals == 1 else 30)
     seen: list[str] = []
 
     def act(words: str) -> None:
         with httpx.stream("POST", f"http://127.0.0.1:{port}/v1/completions", json=ASK) as stream:
             for line in stream.iter_lines():
-                if not seen:
-                    os.kill(os.getpid(), signal.SIGTERM)
+                if len(seen) in range(0, 2 * signals, 2):  # an empty line follows each event
+                    os.kill(os.getpid(), signal.SIGINT)
                 seen.append(line)
 
     serve_and_then(Paced(tiny_coder, 0.05), port, act)
     events = [line for line in seen if line]
     assert events[-1] == "data: [DONE]"
     assert json.loads(events[-2][6:])["error"]["code"] == "shutting_down"
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_model_that_does_not_load_ends_the_server_with_its_error(port: int):

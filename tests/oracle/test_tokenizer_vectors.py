@@ -39,8 +39,8 @@ def from_folder(name: str) -> Tokenizer:
 
 def vectors(family: str) -> list[tuple[str, list[int]]]:
     path = VECTORS / f"ggml-vocab-{family}.gguf"
-    with open(f"{path}.inp", encoding="utf-8", newline="") as file:
-        texts = file.read().split("\n__ggml_vocab_test__\n")
+    inputs = Path(f"{path}.inp").read_bytes().decode()  # line ends as they are
+    texts = inputs.split("\n__ggml_vocab_test__\n")
     lines = Path(f"{path}.out").read_text().split("\n")
     return [(text, [int(i) for i in ids.split()]) for text, ids in zip(texts, lines, strict=True)]
 
@@ -151,7 +151,8 @@ def test_gguf_keys_equal_the_published_ones(family: str):
 
 
 @pytest.mark.parametrize(
-    ("name", "pre"), [("deepseek-coder-v1", "deepseek-coder"), ("deepseek-v2-rebuilt", "deepseek-llm")]
+    ("name", "pre"),
+    [("deepseek-coder-v1", "deepseek-coder"), ("deepseek-v2-rebuilt", "deepseek-llm")],
 )
 def test_pre_tokeniser_is_detected(name: str, pre: str):
     assert from_folder(name).to_gguf(102_400)["tokenizer.ggml.pre"] == pre

@@ -32,7 +32,9 @@ def test_deepseek():
 
 
 def test_qwen():
-    t = tokenizer("<|endoftext|>", *SPELLINGS["qwen"], "<|fim_pad|>", "<|file_sep|>", bos_token_id=256)
+    t = tokenizer(
+        "<|endoftext|>", *SPELLINGS["qwen"], "<|fim_pad|>", "<|file_sep|>", bos_token_id=256
+    )
     assert t.fim is not None
     assert (t.fim.style, t.fim.bos) == ("qwen", False)
     assert encode_fim(t, "ab", "c") == [257, 97, 98, 258, 99, 259]
@@ -84,7 +86,15 @@ def test_look_alikes(text: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a < b and c > d", "Vec<fim>", "<div>", "<T extends fim_begin>", "<<fim begin", "std::fim_end"],
+    [
+        "",
+        "a < b and c > d",
+        "Vec<fim>",
+        "<div>",
+        "<T extends fim_begin>",
+        "<<fim begin",
+        "std::fim_end",
+    ],
 )
 def test_no_look_alikes(text: str):
     assert look_alikes(text) == []

@@ -117,6 +117,16 @@ def test_command_line_is_frozen(tmp_path: Path):
     assert (tmp_path / "cli_flags.txt").read_text(encoding="utf-8").splitlines() == frozen
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--nope"], ["complete", "--nope"], ["convert", "a"], ["serve", "--port", "x"], ["x"]],
+)
+def test_wrong_usage_is_three_lines_and_exit_code_2(arguments: list[str]):
+    result = python(f"import sys; sys.argv[1:] = {arguments}; from midfill.cli import main; main()")
+    starts = [line.split(":")[0].strip() for line in result.stderr.splitlines()]
+    assert (result.returncode, starts) == (2, ["error", "why", "fix"]), result.stderr
+
+
 def test_no_workplace_is_named():
     found = []
     for path in committed():

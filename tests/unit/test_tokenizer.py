@@ -24,7 +24,15 @@ THIRTEEN = "õ÷ÁýÀÿøúþüùöû"
 
 def small(**changes: object) -> dict[str, object]:
     """GGUF keys of a vocabulary with all bytes, two merges and ChatML sentinels."""
-    tokens = [*byte_alphabet(), "he", "hel", "<|im_start|>", "<|im_end|>", "<tool_call>", "[PAD261]"]
+    tokens = [
+        *byte_alphabet(),
+        "he",
+        "hel",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<tool_call>",
+        "[PAD261]",
+    ]
     keys: dict[str, object] = {
         "model": "gpt2",
         "pre": "qwen2",
@@ -159,6 +167,12 @@ def test_gguf_without_optional_keys():
     assert t.encode("hel") == [257]
 
 
+def test_gguf_ids_out_of_range_are_not_taken():
+    t = Tokenizer.from_gguf(small(bos_token_id=262, eos_token_id=-1, eot_token_id=259))
+    assert (t.bos_id, t.eos_id) == (None, None)
+    assert t.stop_ids == {259}
+
+
 def test_gguf_rows_must_hold_every_token():
     with pytest.raises(TokenizerError, match="more tokens than the model's 260 rows"):
         Tokenizer.from_gguf(small()).to_gguf(260)
@@ -231,8 +245,15 @@ def test_folder_without_tokenizer(tmp_path: Path):
 
 def test_folder_settings(tmp_path: Path):
     """Tokens known only to the config, objects for texts, rows of the model."""
-    decoder = {"256": {"content": "<|end|>", "special": True}, "257": {"content": "→", "special": False}}
-    config = {"eos_token": {"content": "<|end|>"}, "bos_token": None, "added_tokens_decoder": decoder}
+    decoder = {
+        "256": {"content": "<|end|>", "special": True},
+        "257": {"content": "→", "special": False},
+    }
+    config = {
+        "eos_token": {"content": "<|end|>"},
+        "bos_token": None,
+        "added_tokens_decoder": decoder,
+    }
     write(tmp_path, BPE, config=config)
     (tmp_path / "config.json").write_text('{"vocab_size": 512}')
     (tmp_path / "special_tokens_map.json").write_text('{"pad_token": "<|end|>", "bos_token": "!"}')
@@ -248,7 +269,10 @@ def test_folder_whose_post_processor_adds_bos(tmp_path: Path):
     data = json.loads((tmp_path / "tokenizer.json").read_text())
     data["post_processor"] = {
         "type": "TemplateProcessing",
-        "single": [{"SpecialToken": {"id": "!", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "single": [
+            {"SpecialToken": {"id": "!", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+        ],
         "pair": [],
         "special_tokens": {},
     }

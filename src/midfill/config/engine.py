@@ -48,7 +48,8 @@ class Sampling:
             if value is not None and not low <= value <= high:  # NaN fails both comparisons
                 raise RequestError(
                     f"{name} is {value}",
-                    why=f"it must lie between {low:g} and {high:g}",
+                    why=f"it must be at least {low:g}"
+                    + (f" and at most {high:g}" if high < float("inf") else ""),
                     fix=f"give a {name} in that range, or leave it out",
                     param=name,
                 )

@@ -183,7 +183,9 @@ class ModelConfig:
         if a.bias:
             yield prefix + "o_proj.bias", (dim,)
 
-    def _feed_forward_tensors(self, layer: int, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    def _feed_forward_tensors(
+        self, layer: int, prefix: str
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
         if not self.is_moe(layer):
             yield from self._swiglu_tensors(prefix, self.hidden, bias=self.mlp_bias)
             return

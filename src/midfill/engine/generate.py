@@ -115,7 +115,8 @@ class Generation:
         n, room = self.sampling.n, self.context - len(prompt)
         left = room if self.sampling.max_tokens is None else self.sampling.max_tokens
         new = [
-            _Answer(self._reading * n + i, Sampler(self.sampling, prompt, i), left) for i in range(n)
+            _Answer(self._reading * n + i, Sampler(self.sampling, prompt, i), left)
+            for i in range(n)
         ]
         cache = self._prompt_cache
         if n > 1:

@@ -43,7 +43,9 @@ class Sampler:
         """The next token after `logits` (float32)."""
         adjusted = self._adjust(logits)
         s = self.sampling
-        token = int(adjusted.argmax()) if s.temperature == 0 else self._draw(adjusted / s.temperature)
+        token = (
+            int(adjusted.argmax()) if s.temperature == 0 else self._draw(adjusted / s.temperature)
+        )
         self.counts[token] += 1
         self.seen.add(token)
         return with_logprob(token, logits, s.logprobs)
@@ -55,7 +57,9 @@ class Sampler:
             logits = logits.clone()
             ids = torch.tensor(sorted(self.seen), device=logits.device)
             old = logits[ids]
-            logits[ids] = torch.where(old > 0, old / s.repetition_penalty, old * s.repetition_penalty)
+            logits[ids] = torch.where(
+                old > 0, old / s.repetition_penalty, old * s.repetition_penalty
+            )
         if (s.presence_penalty or s.frequency_penalty) and self.counts:
             logits = logits.clone()
             ids = torch.tensor(list(self.counts), device=logits.device)

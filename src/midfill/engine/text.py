@@ -55,11 +55,16 @@ def load(
     checkpoint = open_checkpoint(path)
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)
-    mapped = device == "cpu" and checkpoint.weights.stored_dtype() == chosen and checkpoint.gguf is None
+    mapped = (
+        device == "cpu" and checkpoint.weights.stored_dtype() == chosen and checkpoint.gguf is None
+    )
     fits = fitting_context(checkpoint.config, chosen, mapped, context)
     tokenizer = read_tokenizer(checkpoint)
+    tokenizer.pad_to(checkpoint.config.vocab)
     network = load_network(checkpoint, DTYPES[chosen], device)
-    label = str(name) if not Path(str(name)).exists() else path.stem if path.is_file() else path.name
+    label = (
+        str(name) if not Path(str(name)).exists() else path.stem if path.is_file() else path.name
+    )
     return Coder(label, network, tokenizer, context=fits, defaults=read_defaults(path))
 
 
@@ -94,7 +99,9 @@ def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """The tokenizer that belongs to a checkpoint, from its folder or its GGUF header."""
     if checkpoint.gguf is not None:
         return Tokenizer.from_gguf(checkpoint.gguf.metadata)
-    return Tokenizer.from_folder(checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent)
+    return Tokenizer.from_folder(
+        checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
+    )
 
 
 def read_defaults(path: Path) -> dict[str, float]:
@@ -184,7 +191,9 @@ class Coder:
         cache = self.network.new_cache(capacity=len(token_ids))
         ids = torch.tensor([list(token_ids)], device=self.network.device)
         with torch.inference_mode():
-            parts = [self.network(chunk, cache)[0].cpu() for chunk in ids.split(PREFILL_CHUNK, dim=1)]
+            parts = [
+                self.network(chunk, cache)[0].cpu() for chunk in ids.split(PREFILL_CHUNK, dim=1)
+            ]
         return torch.cat(parts).numpy()
 
     # --------------------------------------------------------------------------------- prompts
@@ -226,7 +235,9 @@ class Coder:
         wrong = [i for i in ids if not (isinstance(i, int) and 0 <= i < self.config.vocab)]
         if wrong or not ids:
             raise RequestError(
-                f"token id {wrong[0]!r} is not in the vocabulary" if wrong else "the prompt is empty",
+                f"token id {wrong[0]!r} is not in the vocabulary"
+                if wrong
+                else "the prompt is empty",
                 why=f"this model's ids run from 0 to {self.config.vocab - 1}",
                 fix="encode the text with this model's own tokenizer",
                 param="prompt",
@@ -269,7 +280,9 @@ class Coder:
                 if event.index not in writers:
                     writers[event.index] = _Writer(self, event.index, sampling)
                     if sampling.echo:
-                        yield Piece(prompts[prompt].text, index=event.index, tokens=tuple(read[prompt]))
+                        yield Piece(
+                            prompts[prompt].text, index=event.index, tokens=tuple(read[prompt])
+                        )
                 piece = writers[event.index].push(event)
                 if piece is not None:
                     shown = True
@@ -284,7 +297,9 @@ class Coder:
         pieces: list[list[Piece]] = [[] for _ in range(len(prompts) * sampling.n)]
         for piece in self.generate(prompts, sampling):
             pieces[piece.index].append(piece)
-        return [completion(pieces[i], prompts[i // sampling.n], sampling) for i in range(len(pieces))]
+        return [
+            completion(pieces[i], prompts[i // sampling.n], sampling) for i in range(len(pieces))
+        ]
 
     def _check_length(self, prompt: Prompt, sampling: Sampling) -> None:
         if not prompt.ids:
@@ -363,7 +378,11 @@ def make_sampling(given: Mapping[str, Any], max_tokens: int | None = None) -> Sa
                 param=name,
             )
     stop = given.get("stop") or ()
-    values = {"max_tokens": max_tokens, **given, "stop": (stop,) if isinstance(stop, str) else tuple(stop)}
+    values = {
+        "max_tokens": max_tokens,
+        **given,
+        "stop": (stop,) if isinstance(stop, str) else tuple(stop),
+    }
     return Sampling(**values)
 
 
@@ -389,7 +408,9 @@ def _too_long(prompt: int, wanted: int, context: int) -> RequestError:
     return RequestError(
         f"{prompt} prompt tokens and {wanted} to generate do not fit a context of {context}",
         why="the model can attend to no more tokens at once",
-        fix=f"ask for at most {left} tokens" if left > 0 else f"shorten the prompt by {1 - left} tokens",
+        fix=f"ask for at most {left} tokens"
+        if left > 0
+        else f"shorten the prompt by {1 - left} tokens",
         param="max_tokens" if left > 0 else "prompt",
         code="context_length_exceeded",
     )

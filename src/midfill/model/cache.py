@@ -128,7 +128,9 @@ def join(caches: Sequence[Cache]) -> Cache:
         buffers = []
         for parts in zip(*layer, strict=True):
             first = parts[0]
-            out = first.new_zeros(len(joined.lengths), first.shape[1], joined.capacity, first.shape[3])
+            out = first.new_zeros(
+                len(joined.lengths), first.shape[1], joined.capacity, first.shape[3]
+            )
             row = 0
             for part in parts:
                 out[row : row + part.shape[0], :, : part.shape[2]] = part

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 MAGIC = b"GGUF"
 ALIGNMENT = 32
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 FLOAT32, STRING, ARRAY = 6, 8, 9
 BLOCKS = {  # tensor type id -> (name, elements per block, bytes per block); the rest is unreadable
     0: ("F32", 1, 4),
@@ -97,13 +109,16 @@ class GGUFFile:
             raise self._damaged(f"its alignment is {alignment}")
         base = -(-self._at // alignment) * alignment
         self.tensors = {
-            name: TensorInfo(name, shape, kind, base + offset) for name, shape, kind, offset in table
+            name: TensorInfo(name, shape, kind, base + offset)
+            for name, shape, kind, offset in table
         }
         self._map.close()
         for info in self.tensors.values():
             if info.offset + info.size > self.bytes:
                 end = info.offset + info.size
-                raise self._damaged(f"it is cut off: {info.name} ends at byte {end} of {self.bytes}")
+                raise self._damaged(
+                    f"it is cut off: {info.name} ends at byte {end} of {self.bytes}"
+                )
 
     @property
     def architecture(self) -> str:
@@ -230,7 +245,7 @@ def _packed_string(text: str) -> bytes:
 
 def _packed_value(value: Any) -> bytes:
     if isinstance(value, list):
-        kind = _kind(value[0]) if value else 5
+        kind = _kind(value[0]) if value else STRING
         if value and all(isinstance(v, int) and not isinstance(v, bool) for v in value):
             kind = 5  # token types are int32 in every file
         packed = b"".join(_packed_bare(v, kind) for v in value)

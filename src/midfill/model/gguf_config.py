@@ -66,7 +66,9 @@ def gguf_config(file: GGUFFile) -> ModelConfig:
     eos = meta.get("tokenizer.ggml.eos_token_id")
     return ModelConfig(
         family=FAMILY[file.architecture],  # type: ignore[arg-type]
-        vocab=file.tensors["token_embd.weight"].shape[0] if "token_embd.weight" in file.tensors else 0,
+        vocab=file.tensors["token_embd.weight"].shape[0]
+        if "token_embd.weight" in file.tensors
+        else 0,
         dim=int(keys.need("embedding_length")),
         layers=int(keys.need("block_count")),
         hidden=_first(keys.need("feed_forward_length")),
@@ -107,7 +109,9 @@ def _latent(keys: _Keys) -> MLAConfig:
     rope_dim = int(keys.need("rope.dimension_count"))
     key = keys.get("attention.key_length_mla") or keys.need("attention.key_length")
     value = keys.get("attention.value_length_mla") or keys.need("attention.value_length")
-    compressed = "blk.0.attn_q_a.weight" in keys.file.tensors  # llama.cpp keeps the key for Lite too
+    compressed = (
+        "blk.0.attn_q_a.weight" in keys.file.tensors
+    )  # llama.cpp keeps the key for Lite too
     return MLAConfig(
         heads=_first(keys.need("attention.head_count")),
         q_rank=int(keys.need("attention.q_lora_rank")) if compressed else None,
@@ -149,7 +153,9 @@ def _scaling(keys: _Keys) -> RopeScaling | None:
         mscale = None if log_multiplier is None else round(float(log_multiplier) / 0.1, 6)
         return YarnScaling(
             factor=float(factor),
-            trained=int(keys.get("rope.scaling.original_context_length") or keys.need("context_length")),
+            trained=int(
+                keys.get("rope.scaling.original_context_length") or keys.need("context_length")
+            ),
             fast=float(keys.get("rope.scaling.yarn_beta_fast") or 32.0),
             slow=float(keys.get("rope.scaling.yarn_beta_slow") or 1.0),
             mscale=mscale,
@@ -168,7 +174,9 @@ def _stored_dtype(file: GGUFFile) -> Any:
     """The plain type that holds the matrices without loss, bfloat16 when they are quantised."""
     kinds = {info.type_name for info in file.tensors.values() if len(info.shape) > 1}
     kinds -= {"F32"} if len(kinds) > 1 else set()  # the router is float32 in every file
-    return {"F32": "float32", "F16": "float16"}.get(kinds.pop() if len(kinds) == 1 else "", "bfloat16")
+    return {"F32": "float32", "F16": "float16"}.get(
+        kinds.pop() if len(kinds) == 1 else "", "bfloat16"
+    )
 
 
 def to_gguf_metadata(config: ModelConfig, *, name: str, file_type: int) -> dict[str, Any]:

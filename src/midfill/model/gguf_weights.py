@@ -176,7 +176,9 @@ class GGUFWeights:
         first, rows = {"q": (0, q), "k": (q, kv), "v": (q + kv, kv)}[part]
         if len(info.shape) == 2:
             return _Place(info, (rows, info.shape[1]), first)
-        slice_ = TensorInfo(info.name, (rows,), info.type_id, info.offset + first * info.size // (q + 2 * kv))
+        slice_ = TensorInfo(
+            info.name, (rows,), info.type_id, info.offset + first * info.size // (q + 2 * kv)
+        )
         return _Place(slice_, (rows,))
 
     def _split(self, name: str) -> tuple[TensorInfo, TensorInfo] | None:
@@ -246,7 +248,11 @@ def tensor_type(name: str, shape: tuple[int, ...], target: str, *, tied: bool) -
 
 
 def _out(
-    config: ModelConfig, name: str, shape: tuple[int, ...], target: str, parts: Callable[[], Iterator[Tensor]]
+    config: ModelConfig,
+    name: str,
+    shape: tuple[int, ...],
+    target: str,
+    parts: Callable[[], Iterator[Tensor]],
 ) -> TensorOut:
     kind = tensor_type(name, shape, target, tied=config.tie_embedding)
     return TensorOut(

@@ -45,9 +45,9 @@ class GroupedQueryAttention(nn.Module):
         group = self.config.heads // self.config.kv_heads
         if q.shape[2] == 1:  # one token: the heads of a group are rows of one product
             q = q.unflatten(1, (-1, group)).squeeze(3)
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask).flatten(1, 2)[:, :, None]
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask).flatten(1, 2)[
+                :, :, None
+            ]
         if group > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask, is_causal=step.causal)
-
-

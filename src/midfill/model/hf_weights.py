@@ -190,14 +190,20 @@ def read_safetensors_header(path: Path) -> dict[str, _Entry]:
             continue
         try:
             start, end = info["data_offsets"]
-            entry = _Entry(file, info["dtype"], tuple(info["shape"]), 8 + length + start, end - start)
+            entry = _Entry(
+                file, info["dtype"], tuple(info["shape"]), 8 + length + start, end - start
+            )
         except (KeyError, TypeError, ValueError):
             raise damaged(f"the header's entry for {name!r} is malformed") from None
         if entry.start + entry.size > size:
-            raise damaged(f"it is cut off: tensor {name!r} ends at byte {entry.start + entry.size} of {size}")
+            raise damaged(
+                f"it is cut off: tensor {name!r} ends at byte {entry.start + entry.size} of {size}"
+            )
         itemsize = getattr(SAFETENSORS_DTYPES.get(entry.dtype), "itemsize", None)
         if itemsize is not None and prod(entry.shape) * itemsize != entry.size:
-            raise damaged(f"tensor {name!r} of shape {entry.shape} does not fit its {entry.size} bytes")
+            raise damaged(
+                f"tensor {name!r} of shape {entry.shape} does not fit its {entry.size} bytes"
+            )
         entries[name] = entry
     return entries
 

@@ -70,7 +70,11 @@ class LatentAttention(nn.Module):
 
     def _queries(self, x: Tensor, angles: Angles) -> tuple[Tensor, Tensor]:
         c = self.config
-        q = self.q_proj(x) if c.q_rank is None else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
+        q = (
+            self.q_proj(x)
+            if c.q_rank is None
+            else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
+        )
         nope, rope = q.unflatten(-1, (c.heads, -1)).split([c.nope_dim, c.rope_dim], dim=-1)
         return nope, rotate_pairs(rope, angles)
 

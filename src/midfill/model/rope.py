@@ -21,7 +21,9 @@ def inverse_frequencies(config: RopeConfig) -> Float[Tensor, " half"]:
     The order of the operations is part of the contract: the released models were trained with it,
     and an algebraically equal form moves logits by 4e-2 at position 160,000.
     """
-    powers = config.theta ** (torch.arange(0, config.dim, 2, dtype=torch.int64).float() / config.dim)
+    powers = config.theta ** (
+        torch.arange(0, config.dim, 2, dtype=torch.int64).float() / config.dim
+    )
     plain = 1.0 / powers
     scaling = config.scaling
     if scaling is None:
@@ -39,7 +41,11 @@ def _yarn_ramp(config: RopeConfig, scaling: YarnScaling) -> Float[Tensor, " half
     """0 for pairs that keep their frequency, 1 for pairs stretched in full."""
 
     def pair_with_turns(turns: float) -> float:  # which pair turns this often in `trained` tokens
-        return config.dim * math.log(scaling.trained / (turns * 2 * math.pi)) / (2 * math.log(config.theta))
+        return (
+            config.dim
+            * math.log(scaling.trained / (turns * 2 * math.pi))
+            / (2 * math.log(config.theta))
+        )
 
     low, high = pair_with_turns(scaling.fast), pair_with_turns(scaling.slow)
     if scaling.truncate:

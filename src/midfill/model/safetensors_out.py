@@ -27,7 +27,11 @@ def write_safetensors(
     names = []
     for name, shape in shapes:
         size = prod(shape) * dtype.itemsize
-        entry = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
+        entry = {
+            "dtype": NAMES[dtype],
+            "shape": list(shape),
+            "data_offsets": [offset, offset + size],
+        }
         header[name] = entry
         names.append(name)
         offset += size

@@ -61,7 +61,8 @@ def deepseek_coder_v2_lite() -> ModelConfig:
         hidden=10944,
         attention=MLAConfig(),
         rope=RopeConfig(
-            dim=64, scaling=YarnScaling(factor=40.0, trained=4096, mscale=0.707, mscale_all_dim=0.707)
+            dim=64,
+            scaling=YarnScaling(factor=40.0, trained=4096, mscale=0.707, mscale_all_dim=0.707),
         ),
         moe=MoEConfig(),
         context=163840,
@@ -102,7 +103,8 @@ def tiny() -> ModelConfig:
         hidden=128,
         attention=MLAConfig(heads=4, q_rank=32, kv_rank=32, nope_dim=16, rope_dim=8, v_dim=16),
         rope=RopeConfig(
-            dim=8, scaling=YarnScaling(factor=40.0, trained=4096, mscale=0.707, mscale_all_dim=0.707)
+            dim=8,
+            scaling=YarnScaling(factor=40.0, trained=4096, mscale=0.707, mscale_all_dim=0.707),
         ),
         moe=MoEConfig(
             experts=8,

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 import midfill
 from midfill.config.server import ServerConfig
+from midfill.engine.results import Piece
 from midfill.errors import RequestError, UserError
 from midfill.server import openai, page, sse
 from midfill.server.guard import Guard, error_response, http_error, internal_error
@@ -119,7 +120,12 @@ class Desk:
     ) -> Response:
         """Run the work of `dialect` and return its stream or its body; stop when the client left."""
         work = dialect.tally.work
-        job = self.worker.submit(await run_in_threadpool(start, coder, work))
+        try:
+            job = self.worker.submit(await run_in_threadpool(start, coder, work))
+        except RequestError as error:
+            if error.param == "prompt":  # what the engine calls it
+                error.param = dialect.input
+            raise
         headers = _warning_header(work.warnings)
         if stream:
             failed = _Reporter(request)
@@ -127,8 +133,8 @@ class Desk:
             return sse.EventStream(content, on_close=job.cancel, headers=headers)
         watch = asyncio.create_task(sse.call_when_gone(request.receive, job.cancel))
         try:
-            async for index, piece in job:
-                dialect.tally.add(index, piece)
+            async for piece in job:
+                dialect.tally.add(piece)
         finally:
             watch.cancel()
             job.cancel()
@@ -243,10 +249,10 @@ def _add_errors(app: FastAPI, config: ServerConfig) -> None:
         return error_response(_invalid_body(request, error.errors()))
 
 
-async def _chunks(job: "Job[tuple[int, Any]]", dialect: openai.Dialect) -> AsyncIterator[Any]:
+async def _chunks(job: Job[Piece], dialect: openai.Dialect) -> AsyncIterator[Any]:
     """Yield the chunks of a stream as the engine makes its pieces."""
-    async for index, piece in job:
-        chunk = dialect.chunk(index, piece)
+    async for piece in job:
+        chunk = dialect.chunk(piece)
         if chunk is not None:
             yield chunk
     last = dialect.last_chunk()

@@ -12,7 +12,7 @@ import midfill
 from midfill.engine.results import Piece, TokenLogprob, Usage
 from midfill.errors import RequestError
 from midfill.server.schema import ChatRequest, CompletionRequest
-from midfill.server.work import Choice, Tally, Work, check_ids
+from midfill.server.work import Choice, Tally, Work
 
 if TYPE_CHECKING:
     from midfill.engine.text import Coder
@@ -23,23 +23,13 @@ Body = dict[str, Any]
 def completion_work(coder: "Coder", request: CompletionRequest) -> Work:
     """Return what /v1/completions asks for."""
     request.check()
-    sampling = request.sampling(coder.defaults, coder.config.vocab)
-    prompts, suffix = request.prompts, request.suffix
-    check_ids(prompts, coder.config.vocab)
-    leads: Sequence[str] = ()
-    if suffix is None:
-        encoded = [coder.encode_prompt(prompt) for prompt in prompts]
+    sampling = request.sampling(coder.defaults)
+    if request.suffix is None:
+        encoded = [coder.encode_prompt(prompt) for prompt in request.prompts]
     else:
-        texts = [text for text in prompts if isinstance(text, str)]
-        encoded = [coder.encode_fill(text, suffix) for text in texts]
-        leads = texts if request.echo else ()  # prompt + middle, without sentinels and suffix
-    return Work(
-        model=coder.name,
-        prompts=tuple(encoded),
-        sampling=sampling,
-        keep=request.n or 1,
-        leads=tuple(leads),
-    )
+        texts = [text for text in request.prompts if isinstance(text, str)]
+        encoded = [coder.encode_fill(text, request.suffix) for text in texts]
+    return Work(model=coder.name, prompts=tuple(encoded), sampling=sampling, keep=request.n or 1)
 
 
 def chat_work(coder: "Coder", request: ChatRequest) -> Work:
@@ -53,7 +43,7 @@ def chat_work(coder: "Coder", request: ChatRequest) -> Work:
             param="model",
             code="chat_not_supported",
         )
-    sampling = request.sampling(coder.defaults, coder.config.vocab)
+    sampling = request.sampling(coder.defaults)
     messages = [message.plain() for message in request.messages]
     prompt = coder.encode_chat(messages, continue_last=request.continues)
     return Work(model=coder.name, prompts=(prompt,), sampling=sampling, keep=sampling.n)
@@ -65,9 +55,11 @@ class Dialect:
     prefix: str
     whole: str  # `object` of a body
     part: str  # `object` of a chunk
+    input: str  # the field that holds what the model reads
 
     def __init__(self, work: Work, *, logprobs: bool, include_usage: bool) -> None:
         self.tally = Tally(work)
+        self._begun: set[int] = set()  # choices whose first chunk is out
         self._logprobs = logprobs
         self._include_usage = include_usage
         self._head = {
@@ -77,14 +69,14 @@ class Dialect:
             "system_fingerprint": f"midfill-{midfill.__version__}",
         }
 
-    def chunk(self, index: int, piece: Piece) -> Body | None:
+    def chunk(self, piece: Piece) -> Body | None:
         """Return the chunk for `piece`, None when it shows nothing new."""
-        first = index not in self.tally.choices
-        choice = self.tally.add(index, piece)
-        silent = not piece and not piece.finish_reason and not (self._logprobs and piece.tokens)
-        if silent and not first:
+        choice = self.tally.add(piece)
+        if not piece and not piece.finish_reason and not (self._logprobs and piece.tokens):
             return None
-        return self._chunk([self._delta(index, choice, piece, first=first)])
+        first = piece.index not in self._begun
+        self._begun.add(piece.index)
+        return self._chunk([self._delta(piece.index, choice, piece, first=first)])
 
     def last_chunk(self) -> Body | None:
         """Return the chunk that holds the usage, None when nobody asked for it."""
@@ -112,7 +104,7 @@ class Dialect:
 class CompletionDialect(Dialect):
     """/v1/completions: `text_completion`, whole and in parts."""
 
-    prefix, whole, part = "cmpl", "text_completion", "text_completion"
+    prefix, whole, part, input = "cmpl", "text_completion", "text_completion", "prompt"
 
     def __init__(self, work: Work, *, logprobs: bool, include_usage: bool) -> None:
         super().__init__(work, logprobs=logprobs, include_usage=include_usage)
@@ -141,6 +133,7 @@ class ChatDialect(Dialect):
     """/v1/chat/completions: `chat.completion` and its chunks."""
 
     prefix, whole, part = "chatcmpl", "chat.completion", "chat.completion.chunk"
+    input = "messages"
 
     def _choice(self, index: int, choice: Choice) -> Body:
         return {

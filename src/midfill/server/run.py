@@ -58,8 +58,6 @@ def serve(
     server = Server(app)
     try:
         server.run(sockets=[sock])
-    except KeyboardInterrupt:  # a second Ctrl+C
-        pass
     finally:
         sock.close()
     if failures:
@@ -81,10 +79,19 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+        self._signals = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; uvicorn's own would raise the signal again and end the caller with it."""
-        self.force_exit = self.should_exit
+        """Stop; the second signal ends the running answers, the third does not wait at all.
+
+        Uvicorn's own would raise the signal again and end the caller with it.
+        """
+        self._signals += 1
+        if self._signals == 2:
+            self._app.state.desk.worker.end_all()
+        if self._signals > 2:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # no tracebacks
+            self.force_exit = True
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -28,7 +28,6 @@ def _whole_characters(text: str) -> str:
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_whole_characters)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Whole = Annotated[int, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Flag = Annotated[bool, Field(strict=True)]
 TokenIds = Annotated[list[Count], Field(min_length=1, fail_fast=True)]
@@ -75,16 +74,15 @@ class Request(BaseModel):
             if (self.model_extra or {}).get(name) is not None:
                 raise unsupported(name)
 
-    def shared_sampling(self, defaults: Mapping[str, float], vocab: int) -> dict[str, Any]:
+    def shared_sampling(self, defaults: Mapping[str, float]) -> dict[str, Any]:
         """Return the fields of `Sampling` that both routes fill alike; `defaults` are the model's."""
         given = {name: getattr(self, name) for name in _SAME_NAME}
         fields = {name: value for name, value in given.items() if value is not None}
-        fields.setdefault("temperature", defaults.get("temperature", 1.0))
-        fields.setdefault("top_p", defaults.get("top_p", 1.0))
-        fields["top_k"] = max(fields.get("top_k", int(defaults.get("top_k", 0))), 0)
+        fields = {"temperature": 1.0, **defaults, **fields}
+        fields["top_k"] = max(int(fields.get("top_k", 0)), 0)
         stop = self.stop or ()
         fields["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
-        fields["logit_bias"] = _token_bias(self.logit_bias or {}, vocab)
+        fields["logit_bias"] = _token_bias(self.logit_bias or {})
         return fields
 
 
@@ -142,9 +140,9 @@ class CompletionRequest(Request):
                 param="prompt",
             )
 
-    def sampling(self, defaults: Mapping[str, float], vocab: int) -> Sampling:
+    def sampling(self, defaults: Mapping[str, float]) -> Sampling:
         """Return how to sample; a fill is greedy and longer unless the request says otherwise."""
-        fields = self.shared_sampling(defaults, vocab)
+        fields = self.shared_sampling(defaults)
         fill = self.suffix is not None
         fields.setdefault("max_tokens", 128 if fill else 16)
         if fill and self.temperature is None:
@@ -153,7 +151,7 @@ class CompletionRequest(Request):
             fields["n"] = self.best_of
         ranked = self.best_of is not None and self.best_of > (self.n or 1)
         fields["logprobs"] = 0 if ranked and self.logprobs is None else self.logprobs
-        return Sampling(**fields, echo=bool(self.echo) and not fill)
+        return Sampling(**fields, echo=bool(self.echo))
 
 
 class TextPart(BaseModel):
@@ -231,18 +229,18 @@ class ChatRequest(Request):
                     param=f"messages[{number - 1}].prefix",
                 )
 
-    def sampling(self, defaults: Mapping[str, float], vocab: int) -> Sampling:
+    def sampling(self, defaults: Mapping[str, float]) -> Sampling:
         """Return how to sample; without a limit the answer may fill the context."""
-        fields = self.shared_sampling(defaults, vocab)
+        fields = self.shared_sampling(defaults)
         return Sampling(**fields, logprobs=(self.top_logprobs or 0) if self.logprobs else None)
 
 
-def _token_bias(bias: Mapping[str, float], vocab: int) -> dict[int, float]:
+def _token_bias(bias: Mapping[str, float]) -> dict[int, float]:
     """Return token id -> bias; JSON has no integer keys, so they come as text."""
-    if not all(key.isascii() and key.isdigit() and int(key[:20]) < vocab for key in bias):
+    if not all(key.isascii() and key.isdigit() and len(key) < 20 for key in bias):
         raise RequestError(
             "logit_bias has a key that is no token id",
-            why=f"keys are token ids from 0 to {vocab - 1}, as text",
+            why="keys are token ids, as text",
             fix='write it as {"1234": -100}',
             param="logit_bias",
         )

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from midfill.config.engine import Sampling
 from midfill.engine.results import FinishReason, Piece, Prompt, TokenLogprob, Usage
-from midfill.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from midfill.engine.text import Coder
 
-Steps = Iterator[tuple[int, Piece]]  # (index of the choice, piece)
+AT_ONCE = 16  # answers of one request that the engine advances together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +25,6 @@ class Work:
     prompts: tuple[Prompt, ...]
     sampling: Sampling
     keep: int  # answers shown per prompt; sampling.n of them are made
-    leads: tuple[str, ...] = ()  # text shown before each prompt's answers, not made by the model
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -39,21 +37,24 @@ class Work:
         return sum(len(prompt.ids) for prompt in self.prompts)
 
 
-def start(coder: "Coder", work: Work) -> Steps:
-    """Return the steps of `work`, prompts in turn; a prompt the engine refuses raises here."""
-    runs = [coder.generate(prompt, work.sampling) for prompt in work.prompts]
-    return _in_turn(runs, work)
+def start(coder: "Coder", work: Work) -> Iterator[Piece]:
+    """Return the pieces of all answers; a prompt the engine refuses raises here.
+
+    Answer k of prompt p has the index p * n + k. Prompts go through the engine in groups, so that
+    a long list does not hold the cache of all its answers at once.
+    """
+    size = max(1, AT_ONCE // work.sampling.n)
+    groups = [work.prompts[at : at + size] for at in range(0, len(work.prompts), size)]
+    runs = [coder.generate(group, work.sampling) for group in groups]
+    return _in_turn(runs, size * work.sampling.n)
 
 
-def _in_turn(runs: "Sequence[Iterator[Piece]]", work: Work) -> Steps:
-    n = work.sampling.n
+def _in_turn(runs: "Sequence[Iterator[Piece]]", step: int) -> Iterator[Piece]:
     for number, run in enumerate(runs):
-        lead = work.leads[number] if work.leads else ""
-        for choice in range(n if lead else 0):
-            yield number * n + choice, Piece(lead, index=choice)
         with closing(run):  # type: ignore[type-var]
             for piece in run:
-                yield number * n + piece.index, piece
+                piece.index += number * step
+                yield piece
 
 
 @dataclass(slots=True)
@@ -63,7 +64,6 @@ class Choice:
     text: str = ""
     pieces: list[Piece] = field(default_factory=list)
     finish_reason: FinishReason | None = None
-    stop: str | None = None
 
     @property
     def tokens(self) -> list[TokenLogprob]:
@@ -85,13 +85,12 @@ class Tally:
         self.choices: defaultdict[int, Choice] = defaultdict(Choice)
         self._tokens = 0
 
-    def add(self, index: int, piece: Piece) -> Choice:
-        """Add `piece` to choice `index` and return that choice."""
-        choice = self.choices[index]
+    def add(self, piece: Piece) -> Choice:
+        """Add `piece` to its choice and return that choice."""
+        choice = self.choices[piece.index]
         choice.text += piece.text
         choice.pieces.append(piece)
         choice.finish_reason = piece.finish_reason or choice.finish_reason
-        choice.stop = piece.stop or choice.stop
         self._tokens += len(piece.tokens)
         return choice
 
@@ -114,14 +113,3 @@ class Tally:
                 group.sort(key=lambda choice: choice.mean_logprob, reverse=True)
             shown += group[:keep]
         return shown
-
-
-def check_ids(prompts: "Sequence[str | Sequence[int]]", vocab: int) -> None:
-    """Refuse token ids the model does not have."""
-    if any(not isinstance(ids, str) and max(ids) >= vocab for ids in prompts):
-        raise RequestError(
-            "the prompt holds a token id the model does not have",
-            why=f"its ids go from 0 to {vocab - 1}",
-            fix="encode the prompt with this model's own tokenizer",
-            param="prompt",
-        )

@@ -131,6 +131,10 @@ class Worker:
         deadline = asyncio.get_running_loop().time() + seconds
         while any(self.load) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
+        self.end_all()
+
+    def end_all(self) -> None:
+        """End every job with an error, now."""
         with self._changed:
             for job in [*self._active, *self._waiting]:
                 job.cancel(shutting_down())

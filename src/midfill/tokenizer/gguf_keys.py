@@ -41,21 +41,21 @@ def read(metadata: Mapping[str, object]) -> Vocabulary:
     pre = pretokenize.canonical(_pre(metadata, added, len(tokens)))
     plain = build_bpe(base, list(pairs(_list(metadata, "merges"))))
     plain.pre_tokenizer = pretokenize.build(pre)  # type: ignore[assignment]
-    bos = _id(metadata, "bos")
-    stops = {_id(metadata, "eot"), _id(metadata, "eom")} - {None}
+    bos = _id(metadata, "bos", len(tokens))
+    stops = {_id(metadata, "eot", len(tokens)), _id(metadata, "eom", len(tokens))} - {None}
     template = metadata.get("tokenizer.chat_template")
     return Vocabulary(
         plain=plain,
         added=tuple(added.values()),
         rows=len(tokens),
         bos=bos,
-        eos=_id(metadata, "eos"),
-        pad=_id(metadata, "padding"),
-        unk=_id(metadata, "unknown"),
+        eos=_id(metadata, "eos", len(tokens)),
+        pad=_id(metadata, "padding", len(tokens)),
+        unk=_id(metadata, "unknown", len(tokens)),
         add_bos=bool(metadata.get(_KEY + "add_bos_token", DEEPSEEK_BOS in added)),
         template=template if isinstance(template, str) else None,
         pre=pre,
-        fim=_fim(metadata),
+        fim=_fim(metadata, len(tokens)),
         stops=frozenset(token for token in stops if token is not None),
     )
 
@@ -127,9 +127,10 @@ def _types(metadata: Mapping[str, object], tokens: Sequence[str]) -> list[int]:
     return types
 
 
-def _id(metadata: Mapping[str, object], name: str) -> int | None:
+def _id(metadata: Mapping[str, object], name: str, rows: int) -> int | None:
+    """The id a key names; ids the vocabulary does not have count as not named."""
     value = metadata.get(f"{_KEY}{name}_token_id")
-    return int(value) if isinstance(value, int) else None
+    return value if isinstance(value, int) and 0 <= value < rows else None
 
 
 def _pre(metadata: Mapping[str, object], added: Mapping[str, AddedToken], tokens: int) -> str:
@@ -142,9 +143,9 @@ def _pre(metadata: Mapping[str, object], added: Mapping[str, AddedToken], tokens
     return "deepseek-coder" if tokens < _V1_TOKENS else "deepseek-llm"
 
 
-def _fim(metadata: Mapping[str, object]) -> tuple[int, int, int] | None:
+def _fim(metadata: Mapping[str, object], rows: int) -> tuple[int, int, int] | None:
     for names in _FIM_KEYS:
-        prefix, suffix, middle = (_id(metadata, name) for name in names)
+        prefix, suffix, middle = (_id(metadata, name, rows) for name in names)
         if prefix is not None and suffix is not None and middle is not None:
             return prefix, suffix, middle
     return None

