@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from conftest import randomise
 from transformers import (
     DeepseekV2Config,
     DeepseekV2ForCausalLM,
@@ -15,6 +14,8 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+
+from conftest import randomise
 
 VOCAB = 320
 

@@ -23,7 +23,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-UsageProblem: Any = typer.BadParameter.__mro__[2]  # click's base class, wherever typer keeps its click
+UsageProblem: Any = typer.BadParameter.__mro__[
+    2
+]  # click's base class, wherever typer keeps its click
 
 MODEL_HELP = "A path, owner/name on the hub, or a name of `midfill models`. Default: a small model."
 Model = Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
@@ -485,7 +487,7 @@ def _answer(coder: Any, prompt: Any, sampling: dict[str, Any], *, json: bool, qu
         show.note(f"warning: {warning}", quiet=quiet)
     pieces: list[list[Any]] = [[] for _ in range(wanted.n)]
     for piece in coder.generate(prompt, wanted):
-        pieces[piece.index].append(piece)
+        pieces[piece.choice].append(piece)
         if not json and wanted.n == 1:
             print(piece, end="", flush=True)
     answers = [completion(parts, prompt, wanted) for parts in pieces]

@@ -510,9 +510,12 @@ def test_bad_bodies_get_openai_errors(tiny_coder: Any, raw: bytes, status: int, 
             assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_only_json_is_read(server: Running):
-    """A web page can send a form or plain text anywhere; JSON it must ask leave for."""
-    answer = httpx.post(server.url + COMPLETION, content=b'{"prompt": "x"}')
+def test_another_site_cannot_post(server: Running):
+    """A browser lets any page send plain text anywhere; JSON it must ask leave for."""
+    body = b'{"prompt": "x", "max_tokens": 1}'
+    assert httpx.post(server.url + COMPLETION, content=body).status_code == 200  # a bare curl -d
+    foreign = {"Origin": "http://example.com", "Content-Type": "text/plain"}
+    answer = httpx.post(server.url + COMPLETION, content=body, headers=foreign)
     assert answer.status_code == 400
     assert "content-type" in answer.json()["error"]["message"]
 

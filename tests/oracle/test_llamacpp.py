@@ -7,10 +7,10 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from conftest import BOS, randomise, write_byte_tokenizer
-from llamacpp import greedy
 
 import midfill
+from conftest import BOS, randomise, write_byte_tokenizer
+from llamacpp import greedy
 from midfill.config.model import GQAConfig, LinearScaling, MLAConfig, ModelConfig, RopeConfig
 from midfill.model.convert import convert, save_hf
 from midfill.model.gguf import GGUFFile
@@ -48,7 +48,7 @@ CONFIGS = {
     "deepseek2": _tiny(),
     "deepseek2, no query compression": _tiny(
         layers=27,  # llama.cpp tells Lite, which has none, by its number of layers
-        attention=MLAConfig(heads=4, kv_rank=32, nope_dim=16, rope_dim=8, v_dim=16)
+        attention=MLAConfig(heads=4, kv_rank=32, nope_dim=16, rope_dim=8, v_dim=16),
     ),
     "deepseek2, unequal widths": _tiny(
         attention=MLAConfig(heads=4, q_rank=32, kv_rank=64, nope_dim=32, rope_dim=8, v_dim=16)

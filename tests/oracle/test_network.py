@@ -3,12 +3,12 @@
 Tolerance 1e-4 on logits of magnitude 7, and that the deliberately wrong variants fail it.
 """
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from oracle_cases import CASES, Case, reference, tokens
 
 from midfill.config.model import MLAConfig, YarnScaling
 from midfill.model import mla, moe
@@ -16,6 +16,7 @@ from midfill.model.cache import Cache
 from midfill.model.checkpoint import load_network, open_checkpoint
 from midfill.model.convert import save_hf
 from midfill.model.transformer import Transformer
+from oracle_cases import CASES, Case, reference, tokens
 
 TOLERANCE = 1e-4
 OFFSETS = [5_000, 60_000, 130_000, 163_000]
@@ -66,10 +67,8 @@ def test_random_chunks(pair, wanted: torch.Tensor, seed: int):
         torch.randperm(95, generator=torch.Generator().manual_seed(seed))[:6].add(1).sort().values
     )
     edges = [0, *cuts.tolist(), 96]
-    close(
-        read_in_chunks(pair[1], tokens(), [b - a for a, b in zip(edges, edges[1:], strict=False)]),
-        wanted,
-    )
+    sizes = [b - a for a, b in itertools.pairwise(edges)]
+    close(read_in_chunks(pair[1], tokens(), sizes), wanted)
 
 
 @torch.no_grad()

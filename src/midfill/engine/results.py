@@ -50,7 +50,7 @@ class Piece(str):
     belongs to, which tokens ended in it, and, on the last piece of an answer, why it ended.
     """
 
-    index: int  # which of the n answers
+    choice: int  # which of the n answers
     tokens: tuple[TokenLogprob, ...]  # tokens consumed since the piece before
     finish_reason: FinishReason | None  # set on the last piece of an answer, which may be empty
     stop: str | None  # the stop string that ended the answer, if one did
@@ -59,14 +59,14 @@ class Piece(str):
         cls,
         text: str,
         *,
-        index: int = 0,
+        choice: int = 0,
         tokens: tuple[TokenLogprob, ...] = (),
         finish_reason: FinishReason | None = None,
         stop: str | None = None,
     ) -> "Piece":
         """Make a piece of `text`."""
         piece = super().__new__(cls, text)
-        piece.index = index
+        piece.choice = choice
         piece.tokens = tokens
         piece.finish_reason = finish_reason
         piece.stop = stop

@@ -10,7 +10,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -153,7 +153,8 @@ class Coder:
         Keyword arguments are those of Sampling; max_tokens is 64 unless given.
         """
         many = bool(prompt) and not isinstance(prompt, str) and isinstance(prompt[0], str)
-        prompts = [self.encode_prompt(p) for p in prompt] if many else [self.encode_prompt(prompt)]
+        each = cast("Sequence[str]", prompt) if many else [cast("str | Sequence[int]", prompt)]
+        prompts = [self.encode_prompt(p) for p in each]
         wanted = make_sampling(sampling, max_tokens=64)
         answers = self._finish(prompts, wanted)
         return answers if many or wanted.n > 1 else answers[0]
@@ -248,7 +249,7 @@ class Coder:
     def generate(self, prompt: Prompt | Sequence[Prompt], sampling: Sampling) -> Iterator[Piece]:
         """Pieces of all answers, interleaved; an empty piece marks a step that showed nothing.
 
-        Answer k of prompt p has the index p * n + k. Raises RequestError at the call, not at the
+        Choice k of prompt p has the number p * n + k. Raises RequestError at the call, not at the
         first piece. Closing the iterator stops the work.
         """
         prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
@@ -281,7 +282,7 @@ class Coder:
                     writers[event.index] = _Writer(self, event.index, sampling)
                     if sampling.echo:
                         yield Piece(
-                            prompts[prompt].text, index=event.index, tokens=tuple(read[prompt])
+                            prompts[prompt].text, choice=event.index, tokens=tuple(read[prompt])
                         )
                 piece = writers[event.index].push(event)
                 if piece is not None:
@@ -296,7 +297,7 @@ class Coder:
         """Every answer to its end."""
         pieces: list[list[Piece]] = [[] for _ in range(len(prompts) * sampling.n)]
         for piece in self.generate(prompts, sampling):
-            pieces[piece.index].append(piece)
+            pieces[piece.choice].append(piece)
         return [
             completion(pieces[i], prompts[i // sampling.n], sampling) for i in range(len(pieces))
         ]
@@ -361,7 +362,7 @@ class _Writer:
             return None
         tokens, self.tokens = tuple(self.tokens), []
         return Piece(
-            shown, index=self.index, tokens=tokens, finish_reason=finish, stop=self.stops.found
+            shown, choice=self.index, tokens=tokens, finish_reason=finish, stop=self.stops.found
         )
 
 

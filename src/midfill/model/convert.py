@@ -1,7 +1,6 @@
 """Checkpoints from one layout to another: Hugging Face folders and GGUF files."""
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import prod
@@ -182,4 +181,4 @@ def _shards(
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)

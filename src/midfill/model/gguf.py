@@ -6,7 +6,6 @@ only to hand out tensors.
 """
 
 import mmap
-import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -216,7 +215,7 @@ def write_gguf(
                 if progress is not None:
                     progress(done, total)
             _pad(file)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -233,9 +233,12 @@ def _check_sizes(config: ModelConfig, where: str) -> None:
         wrong = f"the rotary width {config.rope.dim} is odd"
     elif moe is not None and (moe.top_k < 1 or moe.top_k > moe.experts):
         wrong = f"{moe.top_k} of {moe.experts} experts cannot be chosen"
-    elif moe is not None and moe.method == "group_limited_greedy":
-        if moe.experts % moe.groups or not 1 <= moe.top_groups <= moe.groups:
-            wrong = f"{moe.experts} experts in {moe.groups} groups, {moe.top_groups} kept"
+    elif (
+        moe is not None
+        and moe.method == "group_limited_greedy"
+        and (moe.experts % moe.groups or not 1 <= moe.top_groups <= moe.groups)
+    ):
+        wrong = f"{moe.experts} experts in {moe.groups} groups, {moe.top_groups} kept"
     if wrong:
         raise CheckpointError(f"{where} is contradictory", why=wrong, fix="fetch the original file")
 

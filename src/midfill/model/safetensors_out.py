@@ -1,7 +1,6 @@
 """Writing safetensors one tensor at a time: memory for one, however large the file is."""
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from math import prod
 from pathlib import Path
@@ -44,7 +43,7 @@ def write_safetensors(
             for name in names:
                 flat = read(name).to(dtype).contiguous().view(-1)
                 file.write(flat.view(torch.uint8).numpy().data)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return offset

@@ -52,6 +52,7 @@ class Guard:
         try:
             self._admit(scope["path"], headers)
             limited = await self._limit(headers, receive)
+            _take_as_json(scope, headers)
             await self._app(scope, limited, send_marked)
         except RequestError as error:
             await error_response(error)(scope, receive, send_marked)
@@ -91,6 +92,18 @@ class Guard:
             return message
 
         return limited
+
+
+def _take_as_json(scope: Scope, headers: Headers) -> None:
+    """Read a POST without a JSON content-type as JSON, as a bare `curl -d` means it.
+
+    Not when a browser sends it for another site: such a request needs no permission to leave the
+    browser, so it must not reach the model.
+    """
+    origin = headers.get("origin")
+    own = origin is not None and origin.partition("://")[2] == headers.get("host", "")
+    if scope["method"] == "POST" and (origin is None or own):
+        MutableHeaders(scope=scope)["content-type"] = "application/json"
 
 
 def error_response(error: RequestError) -> JSONResponse:

@@ -74,9 +74,9 @@ class Dialect:
         choice = self.tally.add(piece)
         if not piece and not piece.finish_reason and not (self._logprobs and piece.tokens):
             return None
-        first = piece.index not in self._begun
-        self._begun.add(piece.index)
-        return self._chunk([self._delta(piece.index, choice, piece, first=first)])
+        first = piece.choice not in self._begun
+        self._begun.add(piece.choice)
+        return self._chunk([self._delta(piece.choice, choice, piece, first=first)])
 
     def last_chunk(self) -> Body | None:
         """Return the chunk that holds the usage, None when nobody asked for it."""

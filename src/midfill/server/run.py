@@ -137,10 +137,11 @@ def greeting(coder: "Coder", config: ServerConfig, port: int) -> str:
                     {"role": "user", "content": "Write a function that adds two numbers."}
                 ],
                 "max_tokens": 128,
+                "temperature": 0,
             },
         )
     else:
-        path, body = "completions", {"prompt": "def add(a, b):\n", "max_tokens": 32}
+        path, body = "completions", {"prompt": "def add(a, b):\n", "max_tokens": 32, "temperature": 0}
     key = '-H "Authorization: Bearer $MIDFILL_API_KEY" ' if config.api_keys else ""
     header = "-H 'Content-Type: application/json'"
     curl = f"curl -s {url}/v1/{path} {header} {key}-d {shlex.quote(json.dumps(body))}"

@@ -53,7 +53,7 @@ def _in_turn(runs: "Sequence[Iterator[Piece]]", step: int) -> Iterator[Piece]:
     for number, run in enumerate(runs):
         with closing(run):  # type: ignore[type-var]
             for piece in run:
-                piece.index += number * step
+                piece.choice += number * step
                 yield piece
 
 
@@ -87,7 +87,7 @@ class Tally:
 
     def add(self, piece: Piece) -> Choice:
         """Add `piece` to its choice and return that choice."""
-        choice = self.choices[piece.index]
+        choice = self.choices[piece.choice]
         choice.text += piece.text
         choice.pieces.append(piece)
         choice.finish_reason = piece.finish_reason or choice.finish_reason
