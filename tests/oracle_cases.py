@@ -181,6 +181,9 @@ def reference(case: Case) -> PreTrainedModel:
     config._attn_implementation = "eager"
     network = REFERENCE[config.model_type](config).eval()
     randomise(network)
+    if config.tie_word_embeddings:  # the head too: keep its logits at the magnitude of the others
+        with torch.no_grad():
+            network.get_input_embeddings().weight.mul_(0.4)
     return network
 
 

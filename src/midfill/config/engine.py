@@ -2,8 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 from midfill.errors import RequestError
+
+INF = float("inf")
+LIMITS = {  # smallest and largest value of each number in Sampling
+    "max_tokens": (0, INF),
+    "temperature": (0, 100),
+    "top_k": (0, INF),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "repetition_penalty": (1e-6, 100),
+    "presence_penalty": (-100, 100),
+    "frequency_penalty": (-100, 100),
+    "seed": (-INF, INF),
+    "logprobs": (0, 100),
+    "n": (1, 128),
+}
+WHOLE = ("max_tokens", "top_k", "seed", "logprobs", "n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,31 +49,36 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured, naming the field."""
-        limits: tuple[tuple[str, float | None, float, float], ...] = (
-            ("max_tokens", self.max_tokens, 0, float("inf")),
-            ("temperature", self.temperature, 0, 100),
-            ("top_k", self.top_k, 0, float("inf")),
-            ("top_p", self.top_p, 0, 1),
-            ("min_p", self.min_p, 0, 1),
-            ("repetition_penalty", self.repetition_penalty, 1e-6, 100),
-            ("presence_penalty", self.presence_penalty, -100, 100),
-            ("frequency_penalty", self.frequency_penalty, -100, 100),
-            ("logprobs", self.logprobs, 0, 100),
-            ("n", self.n, 1, 128),
-        )
-        for name, value, low, high in limits:
-            if value is not None and not low <= value <= high:  # NaN fails both comparisons
-                raise RequestError(
-                    f"{name} is {value}",
-                    why=f"it must be at least {low:g}"
-                    + (f" and at most {high:g}" if high < float("inf") else ""),
-                    fix=f"give a {name} in that range, or leave it out",
-                    param=name,
-                )
-        if any(not text for text in self.stop):
+        for name, (low, high) in LIMITS.items():
+            _check_number(name, getattr(self, name), low, high)
+        if not all(isinstance(text, str) and text for text in self.stop):
             raise RequestError(
-                "a stop string is empty",
-                why="it would end every answer before its first character",
-                fix="remove the empty string from stop",
+                "a stop string is empty, or not a text",
+                why="an empty one would end every answer before its first character",
+                fix="give texts of at least one character",
                 param="stop",
             )
+        for token, bias in self.logit_bias.items():
+            if not isinstance(token, Integral) or not isinstance(bias, Real) or not bias < INF:
+                raise RequestError(
+                    f"logit_bias gives token {token!r} the bias {bias!r}",
+                    why="it maps token ids to numbers below infinity; NaN is none",
+                    fix="give 100 to force a token, -100 to ban it",
+                    param="logit_bias",
+                )
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    if value is None:
+        return
+    kind = Integral if name in WHOLE else Real
+    if isinstance(value, kind) and low <= value <= high:  # NaN fails both comparisons
+        return
+    bounds = [f"at least {low:g}"] * (low > -INF) + [f"at most {high:g}"] * (high < INF)
+    number = "a whole number" if kind is Integral else "a number"
+    raise RequestError(
+        f"{name} is {value!r}",
+        why=f"it must be {number}" + (", " + " and ".join(bounds) if bounds else ""),
+        fix=f"give such a {name}, or leave it out",
+        param=name,
+    )

@@ -56,7 +56,6 @@ class Generation:
         self.context = context
         self.answers: list[_Answer] = []  # rows of self.cache, in order
         self.cache: Cache | None = None
-        self._cancelled: set[int] = set()
         self._reading = 0  # the prompt being read
         self._prompt_cache: Cache | None = None
         self._at = 0  # how far it has been read
@@ -66,18 +65,16 @@ class Generation:
         """Whether every answer has ended."""
         return not self.answers and self._reading == len(self.prompts)
 
+    @torch.inference_mode()
     def cancel(self, index: int) -> None:
         """End answer `index`: no token of it will follow."""
-        self._cancelled.add(index)
+        self._drop([index])
 
     @torch.inference_mode()
     def step(self) -> list[Token]:
         """Read one chunk of a prompt, or give every answer its next token."""
         if self._reading < len(self.prompts):
             return self._read_chunk()
-        self._drop([a.index for a in self.answers if a.index in self._cancelled])
-        if not self.answers:
-            return []
         assert self.cache is not None
         tokens = torch.tensor([[a.last] for a in self.answers], device=self.network.device)
         logits = self.network(tokens, self.cache)[:, 0]

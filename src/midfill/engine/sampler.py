@@ -43,9 +43,10 @@ class Sampler:
         """The next token after `logits` (float32)."""
         adjusted = self._adjust(logits)
         s = self.sampling
-        token = (
-            int(adjusted.argmax()) if s.temperature == 0 else self._draw(adjusted / s.temperature)
-        )
+        if s.temperature == 0:
+            token = int(adjusted.argmax())
+        else:  # from the maximum down: a temperature near zero overflows nothing
+            token = self._draw((adjusted.double() - adjusted.max()) / s.temperature)
         self.counts[token] += 1
         self.seen.add(token)
         return with_logprob(token, logits, s.logprobs)

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 
 class StopScanner:
-    """Passes text on until a stop string appears; holds back what could still become one."""
+    """Passes text on until a stop string appears; holds back what could still become one.
+
+    Of several, the one that is complete first counts (of two that end together the longer one),
+    so the answer does not depend on how the text was cut.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.stops = tuple(stops)
@@ -18,7 +22,7 @@ class StopScanner:
         self.held += text
         hits = [(at, stop) for stop in self.stops if (at := self.held.find(stop)) >= 0]
         if hits:
-            at, self.found = min(hits, key=lambda hit: (hit[0], -len(hit[1])))
+            at, self.found = min(hits, key=lambda hit: (hit[0] + len(hit[1]), hit[0]))
             shown, self.held = self.held[:at], ""
             return shown
         keep = self._possible_start()

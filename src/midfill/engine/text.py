@@ -389,7 +389,7 @@ def make_sampling(given: Mapping[str, Any], max_tokens: int | None = None) -> Sa
 
 def completion(pieces: Sequence[Piece], prompt: Prompt, sampling: Sampling) -> Completion:
     """The finished answer that `pieces` are."""
-    last = pieces[-1]
+    last = next(piece for piece in pieces if piece.finish_reason)
     assert last.finish_reason is not None
     tokens = [token for piece in pieces for token in piece.tokens]
     written = len(tokens) - (len(prompt.ids) if sampling.echo else 0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from midfill.config.model import ModelConfig
-from midfill.errors import CheckpointError, ConfigError, TokenizerError
+from midfill.errors import CheckpointError, ConfigError, ResourceError, TokenizerError
 from midfill.model.checkpoint import Checkpoint, check_tensors, open_checkpoint
 from midfill.model.gguf import write_gguf
 from midfill.model.gguf_config import to_gguf_metadata
@@ -52,10 +52,17 @@ def convert(
         )
     check_tensors(checkpoint)
     tokenizer = _tokenizer(checkpoint)
-    if to == "gguf":
-        to_gguf(checkpoint, tokenizer, target, chosen, report)
-    else:
-        to_hf(checkpoint, tokenizer, target, PLAIN[chosen], report)
+    try:
+        if to == "gguf":
+            to_gguf(checkpoint, tokenizer, target, chosen, report)
+        else:
+            to_hf(checkpoint, tokenizer, target, PLAIN[chosen], report)
+    except OSError as error:
+        raise ResourceError(
+            f"{target} cannot be written",
+            why=error.strerror or str(error),
+            fix="name another place, or free some of that disk",
+        ) from None
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
@@ -154,9 +161,11 @@ def write_folder(
         weight_map |= {name: file for name, _ in shard}
         if report is not None:
             report(done, total)
+    index = folder / "model.safetensors.index.json"
     if len(shards) > 1:
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        _write_json(folder / "model.safetensors.index.json", index)
+        _write_json(index, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    else:
+        index.unlink(missing_ok=True)  # of an earlier checkpoint; readers would follow it
     generation = {"bos_token_id": config.bos, "eos_token_id": list(config.eos) or None}
     _write_json(folder / "generation_config.json", generation)
     _write_json(folder / "config.json", to_hf_config(config))

@@ -101,11 +101,11 @@ class GGUFFile:
                 key = self._string()
                 self.metadata[key] = self._value(self._scalar("I"))
             table = [self._tensor_row() for _ in range(tensors)]
-        except (struct.error, UnicodeDecodeError, KeyError, OverflowError, MemoryError) as error:
+        except (struct.error, KeyError, OverflowError, MemoryError, RecursionError) as error:
             raise self._damaged(f"its header breaks off or is garbled ({error})") from None
-        alignment = int(self.metadata.get("general.alignment", ALIGNMENT))
-        if alignment < 1:
-            raise self._damaged(f"its alignment is {alignment}")
+        alignment = self.metadata.get("general.alignment", ALIGNMENT)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise self._damaged(f"its alignment is {alignment!r}")
         base = -(-self._at // alignment) * alignment
         self.tensors = {
             name: TensorInfo(name, shape, kind, base + offset)

@@ -18,6 +18,7 @@ from midfill.config.model import (
 )
 from midfill.errors import CheckpointError
 from midfill.model.gguf import GGUFFile
+from midfill.model.hf_config import check_sizes
 
 FAMILY = {"llama": "llama", "qwen2": "qwen2", "deepseek2": "deepseek_v2"}
 ARCHITECTURE = {family: arch for arch, family in FAMILY.items()}
@@ -45,13 +46,29 @@ class _Keys:
 
 
 def gguf_config(file: GGUFFile) -> ModelConfig:
-    """The network in a GGUF file. Raises CheckpointError for an architecture we do not run."""
+    """The network in a GGUF file.
+
+    Raises CheckpointError for an architecture we do not run, or metadata that make no network.
+    """
     if file.architecture not in FAMILY:
         raise CheckpointError(
             f"{file.path}: architecture {file.architecture!r} is not supported",
             why=f"midfill runs GGUF files of {', '.join(FAMILY)}",
             fix="midfill models",
         )
+    try:
+        config = _config(file)
+    except (TypeError, ValueError, IndexError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"{file.path} holds a metadata value of the wrong kind",
+            why=str(error),
+            fix="fetch the file again",
+        ) from None
+    check_sizes(config, str(file.path))
+    return config
+
+
+def _config(file: GGUFFile) -> ModelConfig:
     keys = _Keys(file)
     attention = _latent(keys) if file.architecture == "deepseek2" else _grouped(keys)
     moe = _moe(keys) if keys.get("expert_count") else None

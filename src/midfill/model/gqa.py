@@ -4,11 +4,11 @@ Source: DeepSeek-Coder §3.4. Shapes: B batch, S new tokens, T cached tokens, D 
 K key/value heads, N head width.
 """
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from midfill.config.model import GQAConfig
+from midfill.kernels.attention import attend
 from midfill.model.cache import Cache, Step
 from midfill.model.rope import Angles, rotate_halves
 
@@ -20,6 +20,7 @@ class GroupedQueryAttention(nn.Module):
         super().__init__()
         self.config = config
         self.layer = layer
+        self.scale = config.head_dim**-0.5
         width, kv_width = config.heads * config.head_dim, config.kv_heads * config.head_dim
         self.q_proj = nn.Linear(dim, width, bias=config.qkv_bias)
         self.k_proj = nn.Linear(dim, kv_width, bias=config.qkv_bias)
@@ -38,16 +39,7 @@ class GroupedQueryAttention(nn.Module):
             k_BKTN, v_BKTN = cache.update(self.layer, step, k_BKSN, v_BKSN)
         else:
             k_BKTN, v_BKTN = k_BKSN, v_BKSN
-        out_BHSN = self._attend(q_BHSN, k_BKTN, v_BKTN, step)
+        out_BHSN = attend(
+            q_BHSN, k_BKTN, v_BKTN, scale=self.scale, mask=step.mask, causal=step.causal
+        )
         return self.o_proj(out_BHSN.transpose(1, 2).flatten(2))
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, step: Step) -> Tensor:
-        group = self.config.heads // self.config.kv_heads
-        if q.shape[2] == 1:  # one token: the heads of a group are rows of one product
-            q = q.unflatten(1, (-1, group)).squeeze(3)
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask).flatten(1, 2)[
-                :, :, None
-            ]
-        if group > 1:
-            k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask, is_causal=step.causal)

@@ -38,9 +38,20 @@ def read_config(folder: Path) -> ModelConfig:
     config = parse_config(raw, str(path))
     generation = folder / "generation_config.json"
     if generation.exists():
-        extra = _ids(read_json(generation).get("eos_token_id"))
-        config = _with_eos(config, extra)
+        config = _with_eos(config, _generation_eos(generation))
     return config
+
+
+def _generation_eos(path: Path) -> tuple[int, ...]:
+    given = read_json(path).get("eos_token_id")
+    try:
+        return _ids(given)
+    except (TypeError, ValueError):
+        raise CheckpointError(
+            f"{path} names {given!r} as eos_token_id",
+            why="it is a token id or a list of them",
+            fix="fetch the file again",
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -83,7 +94,7 @@ def parse_config(raw: Mapping[str, Any], where: str = "config.json") -> ModelCon
             why=f"a {family} network cannot be built without it",
             fix="fetch the original config.json",
         ) from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(
             f"{where} holds a value of the wrong kind", why=str(error), fix="fetch the original"
         ) from None
@@ -219,16 +230,19 @@ def _refuse_unsupported(raw: Mapping[str, Any], config: ModelConfig, where: str)
             why="the supported families do not use it and midfill does not compute it",
             fix="use a checkpoint of a supported family: midfill models",
         )
-    _check_sizes(config, where)
+    check_sizes(config, where)
 
 
-def _check_sizes(config: ModelConfig, where: str) -> None:
+def check_sizes(config: ModelConfig, where: str) -> None:
+    """Raise CheckpointError for sizes that no network can have."""
     a, moe = config.attention, config.moe
     wrong = None
-    if min(config.dim, config.layers, config.vocab, config.hidden, a.heads) < 1:
+    if min(_sizes(config)) < 1:
         wrong = "a size is not positive"
-    elif isinstance(a, GQAConfig) and (a.kv_heads < 1 or a.heads % a.kv_heads):
+    elif isinstance(a, GQAConfig) and a.heads % a.kv_heads:
         wrong = f"{a.heads} heads are not a multiple of {a.kv_heads} key/value heads"
+    elif config.rope.scaling is not None and not config.rope.scaling.factor > 0:
+        wrong = f"the rope scaling factor is {config.rope.scaling.factor}"
     elif config.rope.dim % 2:
         wrong = f"the rotary width {config.rope.dim} is odd"
     elif moe is not None and (moe.top_k < 1 or moe.top_k > moe.experts):
@@ -241,6 +255,22 @@ def _check_sizes(config: ModelConfig, where: str) -> None:
         wrong = f"{moe.experts} experts in {moe.groups} groups, {moe.top_groups} kept"
     if wrong:
         raise CheckpointError(f"{where} is contradictory", why=wrong, fix="fetch the original file")
+
+
+def _sizes(config: ModelConfig) -> list[float]:
+    """Everything that must be at least one."""
+    a, scaling = config.attention, config.rope.scaling
+    sizes: list[float] = [config.dim, config.layers, config.vocab, config.hidden, config.context]
+    if isinstance(a, GQAConfig):
+        sizes += [a.heads, a.kv_heads, a.head_dim]
+    else:
+        rank = 1 if a.q_rank is None else a.q_rank
+        sizes += [a.heads, rank, a.kv_rank, a.nope_dim, a.rope_dim, a.v_dim]
+    if config.moe is not None:
+        sizes += [config.moe.hidden, config.moe.shared + 1, config.moe.every]
+    if isinstance(scaling, YarnScaling | Llama3Scaling):
+        sizes.append(scaling.trained)
+    return sizes
 
 
 def _parse_dtype(raw: Mapping[str, Any]) -> Any:

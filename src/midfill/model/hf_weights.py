@@ -71,8 +71,7 @@ def _shards(folder: Path, single: str, pattern: str) -> list[Path]:
     """The weight files of one format, from the index when there is one."""
     index = folder / f"{single}.index.json"
     if index.exists():
-        weight_map = read_json(index).get("weight_map", {})
-        files = [folder / name for name in sorted(set(weight_map.values()))]
+        files = [folder / name for name in _files_of(index)]
         missing = [path.name for path in files if not path.exists()]
         if missing:
             raise CheckpointError(
@@ -84,6 +83,18 @@ def _shards(folder: Path, single: str, pattern: str) -> list[Path]:
     if (folder / single).exists():
         return [folder / single]
     return sorted(folder.glob(pattern))
+
+
+def _files_of(index: Path) -> list[str]:
+    weight_map = read_json(index).get("weight_map")
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"{index} names no weight files",
+            why="it has no weight_map from tensors to files",
+            fix="fetch the file again",
+        )
+    return sorted(set(names))
 
 
 class _HFWeights:
@@ -149,14 +160,26 @@ class SafetensorsWeights(_HFWeights):
         """Tensor `name`; a view of the file when `dtype` is the stored type."""
         found = self._find(name, self.entries)
         assert found is not None, name
-        return _expert_part(self.entries[found[0]].view(), found[1]).to(dtype)
+        stored = _expert_part(self.entries[found[0]].view(), found[1])
+        value = stored.to(dtype)
+        if value is not stored:
+            self.release(name)
+        return value
 
     def release(self, name: str) -> None:
         """Give back the mapped pages of `name`."""
         found = self._find(name, self.entries)
-        if found is not None and found[1] is None:
-            entry = self.entries[found[0]]
+        if found is None:
+            return
+        entry, part = self.entries[found[0]], found[1]
+        if part is None:
             entry.file.release(entry.start, entry.size)
+        else:
+            expert, kind = part
+            each = entry.size // entry.shape[0]
+            size = each if kind == "down" else each // 2
+            start = entry.start + expert * each + (size if kind == "up" else 0)
+            entry.file.release(start, size)
 
     def stored_dtype(self) -> str:
         """The type most elements are kept in."""
@@ -182,19 +205,17 @@ def read_safetensors_header(path: Path) -> dict[str, _Entry]:
         raise damaged(f"its header claims {length} bytes, the whole file has {size}")
     try:
         header = json.loads(file.map[8 : 8 + length])
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(f"its header is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise damaged(f"its header is a {type(header).__name__}, not an object")
     entries = {}
     for name, info in header.items():
         if name == "__metadata__":
             continue
-        try:
-            start, end = info["data_offsets"]
-            entry = _Entry(
-                file, info["dtype"], tuple(info["shape"]), 8 + length + start, end - start
-            )
-        except (KeyError, TypeError, ValueError):
-            raise damaged(f"the header's entry for {name!r} is malformed") from None
+        entry = _entry(file, 8 + length, info)
+        if entry is None:
+            raise damaged(f"the header's entry for {name!r} is malformed")
         if entry.start + entry.size > size:
             raise damaged(
                 f"it is cut off: tensor {name!r} ends at byte {entry.start + entry.size} of {size}"
@@ -206,6 +227,18 @@ def read_safetensors_header(path: Path) -> dict[str, _Entry]:
             )
         entries[name] = entry
     return entries
+
+
+def _entry(file: MappedFile, base: int, info: Any) -> _Entry | None:
+    """The place a header's entry describes; None if it makes no sense."""
+    try:
+        start, end = info["data_offsets"]
+        shape, dtype = tuple(info["shape"]), str(info["dtype"])
+        if all(isinstance(n, int) and n >= 0 for n in (*shape, start, end, end - start)):
+            return _Entry(file, dtype, shape, base + start, end - start)
+    except (KeyError, TypeError, ValueError):
+        pass
+    return None
 
 
 class BinWeights(_HFWeights):
@@ -262,5 +295,11 @@ def _load_bin(path: Path) -> dict[str, Tensor]:
                 why=str(error).splitlines()[0],
                 fix="use a safetensors export of this model",
             ) from None
+        if not isinstance(loaded, dict):
+            raise CheckpointError(
+                f"{path} holds no tensors by name",
+                why=f"it is a {type(loaded).__name__}",
+                fix="name a checkpoint saved as a state dictionary",
+            )
         return {k: v for k, v in loaded.items() if isinstance(v, Tensor)}
     raise AssertionError("unreachable")

@@ -9,11 +9,11 @@ H heads, N no-position width, R rotary width, V value width, C kv latent.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from midfill.config.model import MLAConfig, RopeConfig
+from midfill.kernels.attention import attend
 from midfill.model.cache import Cache, Step
 from midfill.model.norm import RMSNorm
 from midfill.model.rope import Angles, mla_scale, rotate_pairs
@@ -98,14 +98,12 @@ class LatentAttention(nn.Module):
         kv_BHTE = self.kv_b_proj(latent_BTC).unflatten(-1, (c.heads, -1)).transpose(1, 2)
         k_nope_BHTN, v_BHTV = kv_BHTE.split([c.nope_dim, c.v_dim], dim=-1)
         shared_BHTR = key_BTR[:, None].expand(-1, c.heads, -1, -1)
-        q = torch.cat([q_nope, q_rope], dim=-1).transpose(1, 2)
-        k = torch.cat([k_nope_BHTN, shared_BHTR], dim=-1)
-        width = max(q.shape[-1], c.v_dim)  # fused attention wants one width for all three
-        q, k, v = (F.pad(t, (0, width - t.shape[-1])) for t in (q, k, v_BHTV))
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=step.mask, is_causal=step.causal, scale=self.scale
+        q_BHSW = torch.cat([q_nope, q_rope], dim=-1).transpose(1, 2)
+        k_BHTW = torch.cat([k_nope_BHTN, shared_BHTR], dim=-1)
+        out_BHSV = attend(
+            q_BHSW, k_BHTW, v_BHTV, scale=self.scale, mask=step.mask, causal=step.causal
         )
-        return out[..., : c.v_dim].transpose(1, 2)
+        return out_BHSV.transpose(1, 2)
 
     def attend_absorbed(
         self,
@@ -120,13 +118,8 @@ class LatentAttention(nn.Module):
         w_uk_HNC, w_uv_HVC = w_HEC.split([c.nope_dim, c.v_dim], dim=1)
         q_BSHC = torch.einsum("bshn,hnc->bshc", q_nope, w_uk_HNC)
         q_BHSL = torch.cat([q_BSHC, q_rope], dim=-1).transpose(1, 2)
-        shared_BHTL = latent[:, None].expand(-1, c.heads, -1, -1)
-        mixed_BHSL = F.scaled_dot_product_attention(  # values are the keys; their rotary end is cut
-            q_BHSL,
-            shared_BHTL,
-            shared_BHTL,
-            attn_mask=step.mask,
-            is_causal=step.causal,
-            scale=self.scale,
+        shared_B1TL = latent[:, None]  # one key/value head for all query heads
+        mixed_BHSL = attend(  # the values are the keys; their rotary end is cut off
+            q_BHSL, shared_B1TL, shared_B1TL, scale=self.scale, mask=step.mask, causal=step.causal
         )
         return torch.einsum("bhsc,hvc->bshv", mixed_BHSL[..., : c.kv_rank], w_uv_HVC)

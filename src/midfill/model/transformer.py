@@ -8,7 +8,6 @@ are stacked. Shapes: B batch, S new tokens, D residual, W vocabulary.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -107,4 +106,4 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch W"]:
         """Scores of every token of the vocabulary, float32."""
-        return F.linear(hidden, self.lm_head.weight).float()
+        return self.lm_head(hidden).float()

@@ -141,7 +141,10 @@ def greeting(coder: "Coder", config: ServerConfig, port: int) -> str:
             },
         )
     else:
-        path, body = "completions", {"prompt": "def add(a, b):\n", "max_tokens": 32, "temperature": 0}
+        path, body = (
+            "completions",
+            {"prompt": "def add(a, b):\n", "max_tokens": 32, "temperature": 0},
+        )
     key = '-H "Authorization: Bearer $MIDFILL_API_KEY" ' if config.api_keys else ""
     header = "-H 'Content-Type: application/json'"
     curl = f"curl -s {url}/v1/{path} {header} {key}-d {shlex.quote(json.dumps(body))}"

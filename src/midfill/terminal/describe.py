@@ -5,7 +5,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from midfill.config.model import MLAConfig, ModelConfig
+from midfill.config.model import DTYPE_BYTES, MLAConfig, ModelConfig
 from midfill.errors import ConfigError, DownloadError
 from midfill.hub import entries, find, resolve, stored
 from midfill.recipes.models import MODELS
@@ -66,7 +66,19 @@ def _unknown(name: str) -> ConfigError:
 def describe(name: str, context: int | None = None, dtype: str | None = None) -> dict[str, Any]:
     """Counts and bytes of a network at `context` tokens, with weights and cache in `dtype`."""
     config, source, file_bytes = find_config(name)
-    tokens = context or config.context
+    tokens = config.context if context is None else context
+    if tokens < 1:
+        raise ConfigError(
+            f"a context of {tokens} tokens was asked for",
+            why="the estimate is for at least one",
+            fix=f"--context {config.context}",
+        )
+    if dtype is not None and dtype not in DTYPE_BYTES:
+        raise ConfigError(
+            f"dtype {dtype!r} is not known",
+            why=f"midfill computes in {', '.join(DTYPE_BYTES)}",
+            fix=f"--dtype {config.dtype}",
+        )
     chosen = dtype or config.dtype
     weights, per_token = config.weight_bytes(chosen), config.cache_bytes_per_token(chosen)
     return {

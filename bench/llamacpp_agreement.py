@@ -1,0 +1,146 @@
+"""How closely midfill and llama.cpp agree on the same GGUF file, teacher-forced on real code.
+
+    python bench/llamacpp_agreement.py MODEL.gguf [--tokens 2048] [--out FILE.json]
+
+Both read the same tokens; at each position their next-token distributions are compared: share of
+equal top tokens, mean absolute difference of the log-probability of the token that follows.
+llama.cpp rounds activations to 8 bits before each quantised product, midfill does not. That this is
+the whole difference is shown from both sides: midfill is compared once more with its activations
+rounded as llama.cpp rounds them, and llama.cpp with the file dequantised exactly to float32 (a GGUF
+that midfill writes), where it has nothing left to round.
+
+Needs llama-cpp-python (built from source); the text is Python's own standard library.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import midfill
+from midfill.model.checkpoint import original_name
+from midfill.model.convert import convert
+from midfill.model.gguf import GGUFFile
+from midfill.model.gguf_weights import gguf_name
+
+WINDOW = 2048  # tokens read at once; each window starts afresh
+
+
+def real_code(coder: midfill.Coder, count: int) -> list[list[int]]:
+    """`count` tokens of the standard library in windows."""
+    folder = Path(json.__file__).parent.parent
+    names = ("heapq.py", "textwrap.py", "bisect.py", "shlex.py", "csv.py", "queue.py")
+    text = "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+    ids = coder.tokenizer.encode(text)[:count]
+    return [ids[i : i + WINDOW] for i in range(0, len(ids), WINDOW)]
+
+
+def llamacpp_logits(path: Path, windows: list[list[int]], threads: int) -> list[np.ndarray]:
+    """llama.cpp's logits at every position of every window, with a float32 cache."""
+    import llama_cpp
+
+    model = llama_cpp.Llama(
+        str(path), n_ctx=WINDOW, n_batch=WINDOW, n_ubatch=256, logits_all=True, verbose=False,
+        n_threads=threads, n_threads_batch=threads, type_k=0, type_v=0, flash_attn=False,
+    )  # fmt: skip
+    out = []
+    for ids in windows:
+        model.reset()
+        model.eval(ids)
+        out.append(np.array(model.scores[: len(ids)], dtype=np.float32))
+    model.close()
+    return out
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def compare(a: list[np.ndarray], b: list[np.ndarray], windows: list[list[int]]) -> dict[str, float]:
+    """Agreement of two lists of logits over the same windows."""
+    same, off = [], []
+    for x, y, ids in zip(a, b, windows, strict=True):
+        same.append(x.argmax(1) == y.argmax(1))
+        rows, following = range(len(ids) - 1), ids[1:]
+        off.append(np.abs(log_softmax(x)[rows, following] - log_softmax(y)[rows, following]))
+    return {
+        "positions": int(sum(len(s) for s in same)),
+        "top1_agreement": round(float(np.concatenate(same).mean()), 4),
+        "mean_abs_logprob_difference": round(float(np.concatenate(off).mean()), 5),
+    }
+
+
+def round_activations(coder: midfill.Coder, path: Path) -> None:
+    """Make every product round its input as llama.cpp does for the type its weight is stored in.
+
+    Legacy types take blocks of 32 with a float16 scale, K types blocks of 256 with a float32 one.
+    """
+    tensors = GGUFFile(path).tensors
+    for name, module in coder.network.named_modules():
+        if not isinstance(module, torch.nn.Linear):
+            continue
+        stored = gguf_name(original_name(name + ".weight"))
+        info = tensors.get(stored) or tensors["token_embd.weight"]
+        if info.type_name.startswith("F"):
+            continue
+        block = 256 if info.type_name.endswith("_K") else 32
+        module.register_forward_pre_hook(lambda _, args, block=block: (_rounded(args[0], block),))
+
+
+def _rounded(x: torch.Tensor, block: int) -> torch.Tensor:
+    groups = x.unflatten(-1, (-1, block))
+    extreme = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
+    scale = extreme.abs() / 127 if block == 32 else extreme / -127
+    q = (groups / torch.where(scale == 0, 1.0, scale)).round().clamp(-128, 127)
+    kept = scale.half().float() if block == 32 else scale
+    return (q * kept).flatten(-2)
+
+
+def main() -> None:
+    """Print one JSON line per comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--tokens", type=int, default=2048)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--skip-exact", action="store_true", help="no float32 copy (saves disk)")
+    args = parser.parse_args()
+    rows = []
+
+    def show(comparison: str, a: list[np.ndarray], b: list[np.ndarray]) -> None:
+        row = {"model": args.model.name, "comparison": comparison, **compare(a, b, windows)}
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+
+    coder = midfill.load(args.model, dtype="float32")
+    windows = real_code(coder, args.tokens)
+    exact = [coder.logits(ids) for ids in windows]
+    del coder
+    peer = llamacpp_logits(args.model, windows, args.threads)
+    show("midfill float32 : llama.cpp, as quantised", exact, peer)
+    coder = midfill.load(args.model, dtype="float32")
+    round_activations(coder, args.model)
+    rounded = [coder.logits(ids) for ids in windows]
+    show("midfill float32, activations rounded : llama.cpp, as quantised", rounded, peer)
+    del rounded
+    coder = midfill.load(args.model, dtype="bfloat16")
+    show("midfill bfloat16 : llama.cpp, as quantised", [coder.logits(ids) for ids in windows], peer)
+    del coder
+    if args.skip_exact:
+        return
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(OSError):
+        copy = Path(folder) / "exact.gguf"
+        convert(args.model, copy, "gguf", "F32")
+        unrounded = llamacpp_logits(copy, windows, args.threads)
+        show("midfill float32 : llama.cpp, dequantised to float32", exact, unrounded)
+        show("llama.cpp dequantised : llama.cpp as quantised", unrounded, peer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Softmax attention whose query heads may share key/value heads: multi-head, grouped, multi-query.
+
+`reference` is exact and readable, and what float32 uses; `fused` is torch's fused kernel, for the
+narrow types. Shapes: B batch, H query heads, G key/value heads (H is a multiple), S new tokens,
+T tokens in all, W key width, V value width.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+SCORES = 1 << 26  # attention scores held at once by the reference: 256 MB in float32
+
+
+def attend(
+    q: Float[Tensor, "B H S W"],
+    k: Float[Tensor, "B G T W"],
+    v: Float[Tensor, "B G T V"],
+    *,
+    scale: float,
+    mask: Bool[Tensor, "#B 1 S T"] | None = None,
+    causal: bool = False,
+) -> Float[Tensor, "B H S V"]:
+    """What each query gathers from the values of the tokens it sees: `mask`, `causal` (S = T) or all."""
+    run = reference if q.dtype == torch.float32 and not q.is_cuda else fused
+    return run(q, k, v, scale=scale, mask=mask, causal=causal)
+
+
+def reference(
+    q: Float[Tensor, "B H S W"],
+    k: Float[Tensor, "B G T W"],
+    v: Float[Tensor, "B G T V"],
+    *,
+    scale: float,
+    mask: Bool[Tensor, "#B 1 S T"] | None = None,
+    causal: bool = False,
+) -> Float[Tensor, "B H S V"]:
+    """The formula, over blocks of queries so that long contexts fit."""
+    B, H, S, _ = q.shape
+    G, T = k.shape[1], k.shape[2]
+    if causal:
+        mask = torch.ones(S, T, dtype=torch.bool, device=q.device).tril(T - S)[None, None]
+    rows = max(SCORES // (B * H * T), 1)
+    out = []
+    for start in range(0, S, rows):
+        block = q[:, :, start : start + rows]
+        seen = None if mask is None else mask[:, :, None, start : start + rows]
+        out.append(_attend_block(block.unflatten(1, (G, -1)), k, v, scale, seen))
+    return out[0] if len(out) == 1 else torch.cat(out, dim=2)
+
+
+def _attend_block(
+    q_BGJSW: Tensor, k_BGTW: Tensor, v_BGTV: Tensor, scale: float, mask: Tensor | None
+) -> Tensor:
+    """The J query heads of a group are rows of one product with their shared keys and values."""
+    J, S = q_BGJSW.shape[2:4]
+    scores = (q_BGJSW.flatten(2, 3) @ k_BGTW.mT).unflatten(2, (J, S)) * scale
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    probs = scores.softmax(-1, dtype=torch.float32).to(v_BGTV.dtype)
+    return (probs.flatten(2, 3) @ v_BGTV).unflatten(2, (J, S)).flatten(1, 2)
+
+
+def fused(
+    q: Float[Tensor, "B H S W"],
+    k: Float[Tensor, "B G T W"],
+    v: Float[Tensor, "B G T V"],
+    *,
+    scale: float,
+    mask: Bool[Tensor, "#B 1 S T"] | None = None,
+    causal: bool = False,
+) -> Float[Tensor, "B H S V"]:
+    """torch's fused attention, which sums in float32 and never holds all scores."""
+    group, width, value = q.shape[1] // k.shape[1], q.shape[-1], v.shape[-1]
+    if value < width:  # it wants one width for all three
+        v = F.pad(v, (0, width - value))
+    if q.shape[2] == 1 and k.shape[1] > 1:  # the heads of a group are rows of one product
+        q = q.unflatten(1, (-1, group)).squeeze(3)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        return out.flatten(1, 2)[:, :, None, :value]
+    if group > 1:
+        k, v = _repeat(k, group), _repeat(v, group)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
+    return out[..., :value]
+
+
+def _repeat(x: Tensor, group: int) -> Tensor:
+    """Each head `group` times in a row; a single head is not copied."""
+    if x.shape[1] == 1:
+        return x.expand(-1, group, -1, -1)
+    return x.repeat_interleave(group, dim=1)

@@ -1,0 +1,57 @@
+"""Fused attention equals the reference, and both equal the formula written out."""
+
+import pytest
+import torch
+
+from midfill.kernels import attention
+
+SHAPES = [  # heads, key/value heads, new tokens, all tokens, key width, value width
+    (4, 4, 7, 7, 16, 16),
+    (9, 3, 5, 11, 8, 8),
+    (6, 1, 1, 13, 12, 12),
+    (4, 1, 3, 9, 24, 16),
+    (4, 4, 6, 6, 24, 16),
+    (6, 2, 1, 1, 8, 8),
+]
+
+
+def make(shape, batch: int = 2):
+    heads, groups, new, total, width, value = shape
+    g = torch.Generator().manual_seed(sum(shape))
+    q = torch.randn(batch, heads, new, width, generator=g)
+    k = torch.randn(batch, groups, total, width, generator=g)
+    v = torch.randn(batch, groups, total, value, generator=g)
+    mask = torch.arange(total) <= (torch.arange(new) + total - new)[None, None, :, None]
+    return q, k, v, mask
+
+
+def written_out(q, k, v, mask, scale):
+    """One query at a time."""
+    out = torch.zeros(*q.shape[:3], v.shape[-1])
+    group = q.shape[1] // k.shape[1]
+    for b in range(q.shape[0]):
+        for h in range(q.shape[1]):
+            for s in range(q.shape[2]):
+                seen = mask[0, 0, s]
+                scores = (k[b, h // group][seen] @ q[b, h, s]) * scale
+                out[b, h, s] = scores.softmax(0) @ v[b, h // group][seen]
+    return out
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("run", [attention.reference, attention.fused])
+def test_both_are_the_formula(shape, run):
+    q, k, v, mask = make(shape)
+    want = written_out(q, k, v, mask, 0.3)
+    torch.testing.assert_close(run(q, k, v, scale=0.3, mask=mask), want)
+    if shape[2] == shape[3]:
+        torch.testing.assert_close(run(q, k, v, scale=0.3, causal=True), want)
+    if shape[2] == 1:
+        torch.testing.assert_close(run(q, k, v, scale=0.3), want)
+
+
+def test_blocks_of_queries_join(monkeypatch: pytest.MonkeyPatch):
+    q, k, v, mask = make((4, 2, 9, 9, 8, 8))
+    want = attention.reference(q, k, v, scale=0.5, mask=mask)
+    monkeypatch.setattr(attention, "SCORES", 100)
+    torch.testing.assert_close(attention.reference(q, k, v, scale=0.5, causal=True), want)

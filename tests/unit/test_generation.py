@@ -1,0 +1,345 @@
+"""Prompts to answers with a tiny network: streaming, lists, echo, ends, and what is refused."""
+
+import codecs
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from midfill.config.engine import Sampling
+from midfill.engine import generate, text
+from midfill.engine.text import Coder
+from midfill.errors import RequestError
+
+PROMPT = "def f(x):\n    return"
+SAMPLED = {"temperature": 1.0, "seed": 3, "max_tokens": 40}
+with_coder = settings(
+    max_examples=20,
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate],  # shrinking generations takes minutes
+)
+
+
+def pieces(coder: Coder, prompt, **sampling):
+    """All pieces of a stream, by the answer they belong to."""
+    answers: dict[int, list] = {}
+    for piece in coder.stream(prompt, **sampling):
+        answers.setdefault(piece.choice, []).append(piece)
+    return [answers[i] for i in sorted(answers)]
+
+
+def same(streamed, finished) -> None:
+    assert "".join(streamed) == finished.text
+    assert [t.id for piece in streamed for t in piece.tokens] == finished.tokens
+    assert [piece.finish_reason for piece in streamed[:-1]] == [None] * (len(streamed) - 1)
+    assert streamed[-1].finish_reason == finished.finish_reason
+    assert streamed[-1].stop == finished.stop
+
+
+# -------------------------------------------------------------------------------------- streaming
+
+
+@pytest.mark.parametrize("sampling", [
+    {"max_tokens": 40},
+    SAMPLED,
+    SAMPLED | {"n": 3},
+    SAMPLED | {"n": 2, "echo": True, "logprobs": 2},
+    SAMPLED | {"top_p": 0.9, "top_k": 50, "min_p": 0.01, "repetition_penalty": 1.2},
+    {"max_tokens": 0},
+], ids=str)  # fmt: skip
+def test_streamed_equals_finished(tiny_coder, sampling):
+    finished = tiny_coder.complete(PROMPT, **sampling)
+    finished = finished if isinstance(finished, list) else [finished]
+    streamed = pieces(tiny_coder, PROMPT, **sampling)
+    assert len(streamed) == len(finished)
+    for one, other in zip(streamed, finished, strict=True):
+        same(one, other)
+
+
+@with_coder
+@given(seed=st.integers(0, 99), data=st.data())
+def test_a_stop_string_cuts_the_same_text(tiny_coder, seed, data):
+    """Any piece of an answer taken as the stop string: streamed or not, the text ends before it."""
+    whole = tiny_coder.complete(PROMPT, temperature=1.0, seed=seed, max_tokens=24).text
+    start = data.draw(st.integers(0, max(len(whole) - 1, 0)))
+    stop = whole[start : start + data.draw(st.integers(1, 4))]
+    if not stop:
+        return
+    sampling = {"temperature": 1.0, "seed": seed, "max_tokens": 24, "stop": stop}
+    finished = tiny_coder.complete(PROMPT, **sampling)
+    assert finished.text == whole[: whole.find(stop)]
+    assert (finished.finish_reason, finished.stop) == ("stop", stop)
+    (streamed,) = pieces(tiny_coder, PROMPT, **sampling)
+    same(streamed, finished)
+
+
+def test_fill_and_chat_stream_what_they_answer(tiny_coder):
+    messages = [{"role": "user", "content": "hello"}]
+    filled = tiny_coder.fill("a = ", "\n", **SAMPLED)
+    same(pieces(tiny_coder, "a = ", suffix="\n", **SAMPLED)[0], filled)
+    same(pieces(tiny_coder, messages, **SAMPLED)[0], tiny_coder.chat(messages, **SAMPLED))
+    assert filled.tokens != tiny_coder.complete("a = ", **SAMPLED).tokens
+
+
+def test_only_whole_characters_are_shown(tiny_coder):
+    """Bytes of é, € and a letter at random: what is shown is what Python's own decoder gives out."""
+    ids = tiny_coder.tokenizer.encode("é€a")
+    sampling = {"temperature": 1.0, "max_tokens": 120, "logit_bias": dict.fromkeys(ids, 90.0)}
+    seen = ""
+    for seed in range(4):
+        (streamed,) = pieces(tiny_coder, PROMPT, seed=seed, **sampling)
+        decoder, expected, shown = codecs.getincrementaldecoder("utf-8")("replace"), "", ""
+        for piece in streamed:
+            shown += piece
+            expected += decoder.decode(b"".join(t.bytes for t in piece.tokens))
+            if piece.finish_reason:
+                expected += decoder.decode(b"", final=True)
+            assert shown == expected
+        seen += shown
+    assert {"é", "a"} <= set(seen)
+    assert len({len(piece.tokens) for piece in streamed}) > 1  # some pieces took several tokens
+
+
+def test_nothing_follows_the_last_piece(tiny_coder):
+    """Neither an empty piece nor another step: also when a stop string ended the answer."""
+    stop = tiny_coder.complete(PROMPT, **SAMPLED).text[4:6]
+    for sampling in (SAMPLED, SAMPLED | {"stop": stop}, SAMPLED | {"stop": stop, "n": 2}):
+        wanted = text.make_sampling(sampling)
+        last = list(tiny_coder.generate(tiny_coder.encode_prompt(PROMPT), wanted))[-1]
+        assert last.finish_reason is not None
+
+
+def test_closing_a_stream_frees_it(tiny_coder):
+    stream = tiny_coder.generate(tiny_coder.encode_prompt(PROMPT), Sampling(max_tokens=1000))
+    next(stream)
+    generation = weakref.ref(stream.gi_frame.f_locals["generation"])
+    stream.close()
+    gc.collect()
+    assert generation() is None
+
+
+def test_closing_a_public_stream_frees_it(tiny_coder):
+    stream = tiny_coder.stream(PROMPT, max_tokens=1000)
+    next(stream)
+    inner = stream.gi_frame.f_locals[".0"]
+    generation = weakref.ref(inner.gi_frame.f_locals["generation"])
+    del inner
+    stream.close()
+    gc.collect()
+    assert generation() is None
+
+
+# ---------------------------------------------------------------------------------- n and batches
+
+
+@with_coder
+@given(
+    prompts=st.lists(st.text("abc \n", max_size=40), min_size=1, max_size=4),
+    n=st.integers(1, 3),
+    temperature=st.sampled_from([0.0, 1.0]),
+)
+def test_an_answer_does_not_depend_on_the_others(tiny_coder, prompts, n, temperature):
+    sampling = {"temperature": temperature, "seed": 11, "max_tokens": 12, "n": n}
+    together = tiny_coder.complete(prompts, **sampling)
+    assert len(together) == len(prompts) * n
+    for i, prompt in enumerate(prompts):
+        alone = tiny_coder.complete(prompt, **sampling)
+        alone = alone if n > 1 else [alone]
+        assert [a.tokens for a in alone] == [a.tokens for a in together[i * n : (i + 1) * n]]
+        assert [a.text for a in alone] == [a.text for a in together[i * n : (i + 1) * n]]
+
+
+def test_answers_that_end_early_leave_the_others_as_they_are(tiny_coder):
+    """Three answers of a seed, each to end at its own stop: the rest goes on as if alone."""
+    free = tiny_coder.complete(PROMPT, **SAMPLED | {"n": 3, "ignore_eos": True})
+    stop = free[1].text[5:7]
+    cut = tiny_coder.complete(PROMPT, **SAMPLED | {"n": 3, "ignore_eos": True, "stop": stop})
+    for whole, ended in zip(free, cut, strict=True):
+        assert ended.text == whole.text.partition(stop)[0]
+    assert cut[1].finish_reason == "stop"
+    assert len({tuple(a.tokens) for a in free}) == 3
+
+
+def test_a_list_of_one_answers_with_a_list(tiny_coder):
+    one = tiny_coder.complete(PROMPT, max_tokens=5)
+    assert tiny_coder.complete([PROMPT], max_tokens=5) == [one]
+    ids = tiny_coder.tokenizer.encode(PROMPT, bos=True)
+    assert tiny_coder.complete(ids, max_tokens=5) == one
+
+
+# ------------------------------------------------------------------------------------------- ends
+
+
+def test_max_tokens_zero_and_one(tiny_coder):
+    none = tiny_coder.complete(PROMPT, max_tokens=0)
+    assert (none.text, none.tokens, none.finish_reason) == ("", [], "length")
+    assert none.usage.completion_tokens == 0
+    one = tiny_coder.complete(PROMPT, max_tokens=1)
+    assert len(one.tokens) == one.usage.completion_tokens == 1
+    ids = tiny_coder.tokenizer.encode(PROMPT, bos=True)
+    assert one.tokens == [int(tiny_coder.logits(ids)[-1].argmax())]
+    assert one.usage.prompt_tokens == len(ids)
+
+
+def test_greedy_is_the_argmax_of_the_logits(tiny_coder):
+    ids = tiny_coder.tokenizer.encode(PROMPT, bos=True)
+    answer = tiny_coder.complete(PROMPT, max_tokens=16).tokens
+    best = tiny_coder.logits(ids + answer).argmax(-1)
+    assert best[len(ids) - 1 : -1].tolist() == answer
+
+
+def test_a_stop_id_ends_the_answer(tiny_coder):
+    for stop_id in tiny_coder.stop_ids:
+        sampling = {"max_tokens": 9, "logit_bias": {stop_id: 100.0}}
+        ended = tiny_coder.complete(PROMPT, **sampling)
+        assert (ended.text, ended.tokens, ended.finish_reason) == ("", [stop_id], "stop")
+        assert ended.stop is None
+        on = tiny_coder.complete(PROMPT, **sampling, ignore_eos=True)
+        assert (on.tokens, on.finish_reason) == ([stop_id] * 9, "length")
+
+
+def test_generation_ends_with_the_context(tiny_coder):
+    small = Coder("small", tiny_coder.network, tiny_coder.tokenizer, context=40)
+    ids = [5] * 30
+    free = small.chat([{"role": "user", "content": "hi"}], temperature=1, seed=1, ignore_eos=True)
+    assert free.usage.total_tokens == 40
+    assert free.finish_reason == "length"
+    assert len(small.complete(ids, max_tokens=10, ignore_eos=True).tokens) == 10
+    with pytest.raises(RequestError, match="do not fit a context of 40") as caught:
+        small.complete(ids, max_tokens=11)
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "max_tokens")
+    assert caught.value.fix == "ask for at most 10 tokens"
+    for length, shorten in ((40, 1), (45, 6)):
+        for sampling in ({"max_tokens": 1}, {"max_tokens": None}):
+            with pytest.raises(RequestError) as caught:
+                small.complete([5] * length, **sampling)
+            assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "prompt")
+            assert caught.value.fix == f"shorten the prompt by {shorten} tokens"
+    assert small.complete([5] * 40, max_tokens=0).text == ""
+    assert len(small.logits([5] * 40)) == 40
+    with pytest.raises(RequestError) as caught:
+        small.logits([5] * 41)
+    assert caught.value.code == "context_length_exceeded"
+
+
+# ------------------------------------------------------------------------------- echo and logprobs
+
+
+def test_echo(tiny_coder):
+    plain = tiny_coder.complete(PROMPT, max_tokens=6)
+    echoed = tiny_coder.complete(PROMPT, max_tokens=6, echo=True)
+    ids = tiny_coder.tokenizer.encode(PROMPT, bos=True)
+    assert echoed.text == PROMPT + plain.text
+    assert echoed.tokens == ids + plain.tokens
+    assert echoed.usage == plain.usage
+    assert echoed.logprobs is None
+    only = tiny_coder.complete(PROMPT, max_tokens=0, echo=True)
+    assert (only.text, only.tokens, only.usage.completion_tokens) == (PROMPT, ids, 0)
+
+
+@pytest.mark.parametrize("chunk", [512, 7])
+def test_echoed_logprobs_are_the_logits(tiny_coder, monkeypatch, chunk):
+    monkeypatch.setattr(generate, "PREFILL_CHUNK", chunk)
+    answers = tiny_coder.complete(PROMPT, max_tokens=5, echo=True, logprobs=3, n=2)
+    ids = tiny_coder.tokenizer.encode(PROMPT, bos=True)
+    for answer in answers:
+        assert answer.logprobs is not None
+        first, *rest = answer.logprobs
+        assert [t.id for t in answer.logprobs] == answer.tokens
+        assert answer.tokens[: len(ids)] == ids
+        assert (first.logprob, first.top) == (None, ())
+        logits = tiny_coder.logits(answer.tokens).astype(np.float64)
+        logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        for before, token in zip(logprobs, rest, strict=False):
+            assert token.logprob == pytest.approx(before[token.id], abs=1e-4)
+            assert [t.id for t in token.top] == np.argsort(-before)[:3].tolist()
+            np.testing.assert_allclose(
+                [t.logprob for t in token.top], np.sort(before)[::-1][:3], atol=1e-4
+            )
+            assert token.bytes == tiny_coder.tokenizer.token_bytes(token.id)
+
+
+def test_logprobs_do_not_change_the_answer(tiny_coder):
+    plain = tiny_coder.complete(PROMPT, **SAMPLED)
+    told = tiny_coder.complete(PROMPT, **SAMPLED, logprobs=0)
+    assert told.tokens == plain.tokens
+    assert told.logprobs is not None
+    assert all(t.top == () and t.logprob is not None for t in told.logprobs)
+
+
+# ----------------------------------------------------------------------------------------- prompts
+
+
+def test_logits_are_one_forward(tiny_coder):
+    ids = torch.randint(0, 512, (700,), generator=torch.Generator().manual_seed(0)).tolist()
+    got = tiny_coder.logits(ids)
+    with torch.no_grad():
+        want = tiny_coder.network(torch.tensor([ids]))[0].numpy()
+    assert (got.dtype, got.shape) == (np.float32, (700, 512))
+    np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def test_a_long_prompt_in_any_chunks(tiny_coder, monkeypatch):
+    ids = torch.randint(0, 256, (1200,), generator=torch.Generator().manual_seed(1)).tolist()
+    whole = tiny_coder.complete(ids, max_tokens=8, logprobs=0)
+    logits = tiny_coder.logits(ids)
+    assert len(ids) > 2 * generate.PREFILL_CHUNK
+    for chunk in (64, 499, 1200):
+        monkeypatch.setattr(generate, "PREFILL_CHUNK", chunk)
+        monkeypatch.setattr(text, "PREFILL_CHUNK", chunk)
+        again = tiny_coder.complete(ids, max_tokens=8, logprobs=0)
+        assert again.tokens == whole.tokens
+        for a, b in zip(again.logprobs, whole.logprobs, strict=True):
+            assert a.logprob == pytest.approx(b.logprob, abs=1e-4)
+        np.testing.assert_allclose(tiny_coder.logits(ids), logits, atol=1e-4)
+
+
+def test_an_empty_text_begins_with_bos(tiny_coder):
+    answer = tiny_coder.complete("", max_tokens=3)
+    assert answer.usage.prompt_tokens == 1
+    assert answer.tokens == tiny_coder.complete([tiny_coder.tokenizer.bos_id], max_tokens=3).tokens
+
+
+@pytest.mark.parametrize("ids", [[512], [-1], [3, 10**9], ["a", 1], [1.5], [None]], ids=str)
+def test_an_id_outside_the_vocabulary(tiny_coder, ids):
+    with pytest.raises(RequestError, match="is not in the vocabulary") as caught:
+        tiny_coder.logits(ids)
+    assert caught.value.param == "prompt"
+    with pytest.raises(RequestError):
+        tiny_coder.encode_prompt(ids)
+
+
+def test_no_ids_at_all(tiny_coder):
+    for call in (tiny_coder.complete, tiny_coder.stream, tiny_coder.logits):
+        with pytest.raises(RequestError, match="the prompt is empty"):
+            call([])
+
+
+def test_a_bias_outside_the_vocabulary(tiny_coder):
+    with pytest.raises(RequestError) as caught:
+        tiny_coder.complete(PROMPT, logit_bias={512: 1.0})
+    assert caught.value.param == "logit_bias"
+
+
+def test_an_unknown_option_names_the_nearest(tiny_coder):
+    for call in (tiny_coder.complete, tiny_coder.stream):
+        with pytest.raises(RequestError, match="'temprature' is not") as caught:
+            call(PROMPT, temprature=1)
+        assert caught.value.fix == "use temperature"
+    with pytest.raises(RequestError) as caught:
+        tiny_coder.fill("a", "b", frobnicate=1)
+    assert caught.value.fix == "leave it out"
+
+
+@pytest.mark.parametrize("bad", [
+    {"max_tokens": -1}, {"n": 0}, {"temperature": "hot"}, {"stop": [""]}, {"top_p": 2},
+], ids=str)  # fmt: skip
+def test_a_bad_value_is_refused_before_any_work(tiny_coder, bad):
+    for call in (tiny_coder.complete, tiny_coder.stream, tiny_coder.fill):
+        with pytest.raises(RequestError) as caught:
+            call(PROMPT, **bad)
+        assert caught.value.param == next(iter(bad))
