@@ -12,9 +12,7 @@ def quick_sort(items):
         return items
     pivot, *rest = items
 """
-suffix = """
-    return quick_sort(smaller) + [pivot] + quick_sort(larger)
-"""
+suffix = "\n    return quick_sort(smaller) + [pivot] + quick_sort(larger)\n"
 
 coder = midfill.load(sys.argv[1] if sys.argv[1:] else default_model())
 
@@ -23,4 +21,4 @@ try:
 except UserError as error:  # not every model was trained to fill; SmolLM2 was not
     print(f"{error}\n  try: {sys.argv[0]} qwen2.5-coder-1.5b-instruct-q4_k_m", file=sys.stderr)
     sys.exit(2)
-print(prefix + answer.text + suffix)
+print(prefix + answer.text + suffix, end="")

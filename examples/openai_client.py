@@ -8,11 +8,13 @@ url = sys.argv[1] if sys.argv[1:] else "http://127.0.0.1:8000/v1"
 client = OpenAI(base_url=url, api_key="none")
 model = client.models.list().data[0].id
 
-answer = client.completions.create(model=model, prompt="def fibonacci(n):", max_tokens=64)
-print(answer.choices[0].text)
+prompt = "def fibonacci(n):"
+answer = client.completions.create(model=model, prompt=prompt, max_tokens=64, temperature=0)
+print(prompt + answer.choices[0].text)
 
 messages = [{"role": "user", "content": "What is a prime number?"}]
-stream = client.chat.completions.create(model=model, messages=messages, max_tokens=64, stream=True)
-for chunk in stream:
+for chunk in client.chat.completions.create(
+    model=model, messages=messages, max_tokens=64, temperature=0, stream=True
+):
     print(chunk.choices[0].delta.content or "", end="", flush=True)
 print()

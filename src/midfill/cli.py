@@ -42,7 +42,7 @@ Answers = Annotated[int, typer.Option("-n", help="How many answers.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Context = Annotated[int | None, typer.Option(help="Longest sequence; default: what fits.")]
-Threads = Annotated[int | None, typer.Option(help="Processor threads; default: all cores.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads; default: the idle cores.")]
 File = Annotated[str | None, typer.Option("--file", "-f", help="A text file; - reads stdin.")]
 At = Annotated[str | None, typer.Option(metavar="FILE:LINE[:COLUMN]", help="A place in a file.")]
 
@@ -475,6 +475,12 @@ def _load(
             )
         torch.set_num_threads(threads)
     return load(name, dtype=dtype, device=device, context=context)
+
+
+def _idle_cores(cores: int) -> int:
+    """How many of `cores` nobody else uses: threads that wait for a busy core slow all others down."""
+    busy = round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
+    return max(cores - busy, 1)
 
 
 def _answer(coder: Any, prompt: Any, sampling: dict[str, Any], *, json: bool, quiet: bool) -> None:

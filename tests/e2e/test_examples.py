@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def example(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[st
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=50,
     )
 
@@ -31,14 +32,19 @@ def example(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[st
 @pytest.fixture
 def server(tiny_folder: Path) -> Iterator[str]:
     """The base URL of `midfill serve`, on a free port."""
-    command = [*PYTHON, "-m", "midfill.cli", "serve", str(tiny_folder), "--port", "0", "--quiet"]
+    verb = ["serve", str(tiny_folder), "--port", "0", "--dtype", "float32", "--quiet"]
     with subprocess.Popen(
-        command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+        [*PYTHON, "-m", "midfill.cli", *verb],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         greeting = process.stdout.readline()
+        assert greeting, "the server did not start"
         try:
-            yield greeting.split()[-1] + "/v1"
+            yield re.findall(r"http://\S+", greeting)[0] + "/v1"
         finally:
             process.send_signal(signal.SIGINT)
     assert process.returncode == 0
@@ -63,10 +69,14 @@ def test_with_a_model_that_knows_nothing(name: str, shown: list[str], tiny_folde
     assert places == sorted(places)
 
 
-def test_the_openai_client(server: str):
+def test_the_openai_client(server: str, tiny_coder: Any):
+    """It prints what the same model says without a server."""
     result = example("openai_client", server)
     assert (result.returncode, result.stderr) == (0, "")
-    assert len(result.stdout) > 20
+    question = [{"role": "user", "content": "What is a prime number?"}]
+    said = tiny_coder.chat(question, max_tokens=64).text
+    continued = tiny_coder.complete("def fibonacci(n):", max_tokens=64, echo=True).text
+    assert result.stdout == f"{continued}\n{said}\n"
 
 
 @pytest.mark.usefixtures("smollm2")

@@ -55,3 +55,11 @@ def test_blocks_of_queries_join(monkeypatch: pytest.MonkeyPatch):
     want = attention.reference(q, k, v, scale=0.5, mask=mask)
     monkeypatch.setattr(attention, "SCORES", 100)
     torch.testing.assert_close(attention.reference(q, k, v, scale=0.5, causal=True), want)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_joining_heads_changes_nothing(shape, monkeypatch: pytest.MonkeyPatch):
+    q, k, v, mask = make(shape)
+    joined = attention.fused(q, k, v, scale=0.3, mask=mask)
+    monkeypatch.setattr(attention, "ROWS", 0)
+    torch.testing.assert_close(attention.fused(q, k, v, scale=0.3, mask=mask), joined)

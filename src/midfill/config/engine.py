@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
+from typing import Any
 
 from midfill.errors import RequestError
 
@@ -68,10 +69,10 @@ class Sampling:
                 )
 
 
-def _check_number(name: str, value: object, low: float, high: float) -> None:
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
     if value is None:
         return
-    kind = Integral if name in WHOLE else Real
+    kind: Any = Integral if name in WHOLE else Real
     if isinstance(value, kind) and low <= value <= high:  # NaN fails both comparisons
         return
     bounds = [f"at least {low:g}"] * (low > -INF) + [f"at most {high:g}"] * (high < INF)

@@ -21,7 +21,7 @@ from midfill.engine.memory import fitting_context
 from midfill.engine.results import Completion, Piece, Prompt, TokenLogprob, Usage
 from midfill.engine.sampler import Choice
 from midfill.engine.stops import StopScanner
-from midfill.errors import CheckpointError, ConfigError, RequestError
+from midfill.errors import CheckpointError, ConfigError, RequestError, TokenizerError
 from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint
 from midfill.model.transformer import Transformer
 from midfill.model.weights import DTYPES
@@ -36,7 +36,7 @@ GREEDY_FILL_TOKENS = 128  # default length of a fill; a completion's is 64
 
 
 def load(
-    name: str | Path,
+    name: str | Path | None = None,
     *,
     dtype: str = "auto",
     device: str = "auto",
@@ -45,12 +45,14 @@ def load(
 ) -> "Coder":
     """A model ready to complete, fill and chat.
 
-    `name` is a path, `owner/name` on the hub or a name of `midfill models`. `dtype` is float32,
+    `name` is a path, `owner/name` on the hub, a name of `midfill models`, or None for the default
+    model. `dtype` is float32,
     bfloat16, float16 or auto (bfloat16 where the hardware multiplies it, else float32).
     Raises DownloadError, CheckpointError, TokenizerError or ResourceError.
     """
-    from midfill.hub import resolve
+    from midfill.hub import default_model, resolve
 
+    name = default_model() if name is None else name
     path = resolve(str(name), progress=progress)
     checkpoint = open_checkpoint(path)
     device = pick_device(device)
@@ -59,13 +61,22 @@ def load(
         device == "cpu" and checkpoint.weights.stored_dtype() == chosen and checkpoint.gguf is None
     )
     fits = fitting_context(checkpoint.config, chosen, mapped, context)
-    tokenizer = read_tokenizer(checkpoint)
-    tokenizer.pad_to(checkpoint.config.vocab)
+    tokenizer = _tokenizer_or_why_not(checkpoint)
     network = load_network(checkpoint, DTYPES[chosen], device)
     label = (
         str(name) if not Path(str(name)).exists() else path.stem if path.is_file() else path.name
     )
     return Coder(label, network, tokenizer, context=fits, defaults=read_defaults(path))
+
+
+def _tokenizer_or_why_not(checkpoint: Checkpoint) -> Tokenizer | TokenizerError:
+    """The tokenizer, or the error that whoever needs it will see: logits need none."""
+    try:
+        tokenizer = read_tokenizer(checkpoint)
+    except TokenizerError as problem:
+        return problem
+    tokenizer.pad_to(checkpoint.config.vocab)
+    return tokenizer
 
 
 def pick_device(device: str) -> str:
@@ -128,17 +139,25 @@ class Coder:
         self,
         name: str,
         network: Transformer,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | TokenizerError,
         *,
         context: int | None = None,
         defaults: Mapping[str, float] | None = None,
     ) -> None:
         self.name = name
         self.network = network
-        self.tokenizer = tokenizer
+        self._tokenizer = tokenizer
         self.context = context or network.config.context
         self.defaults = dict(defaults or {})
-        self.stop_ids = frozenset(tokenizer.stop_ids) | frozenset(network.config.eos)
+        stop_ids = frozenset() if isinstance(tokenizer, TokenizerError) else tokenizer.stop_ids
+        self.stop_ids = frozenset(stop_ids) | frozenset(network.config.eos)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to ids and back. Raises TokenizerError when the checkpoint has none."""
+        if isinstance(self._tokenizer, TokenizerError):
+            raise self._tokenizer
+        return self._tokenizer
 
     @property
     def config(self) -> ModelConfig:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 SCORES = 1 << 26  # attention scores held at once by the reference: 256 MB in float32
+ROWS = 1 << 24  # up to so many scores, query heads are worth joining: the mask grows with them
 
 
 def attend(
@@ -75,14 +76,29 @@ def fused(
     group, width, value = q.shape[1] // k.shape[1], q.shape[-1], v.shape[-1]
     if value < width:  # it wants one width for all three
         v = F.pad(v, (0, width - value))
-    if q.shape[2] == 1 and k.shape[1] > 1:  # the heads of a group are rows of one product
-        q = q.unflatten(1, (-1, group)).squeeze(3)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-        return out.flatten(1, 2)[:, :, None, :value]
+    if group > 1 and q.shape[1] * q.shape[2] * k.shape[2] <= ROWS:
+        return _fused_rows(q, k, v, scale=scale, mask=_mask(mask, causal, q))[..., :value]
     if group > 1:
         k, v = _repeat(k, group), _repeat(v, group)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
     return out[..., :value]
+
+
+def _fused_rows(q: Tensor, k: Tensor, v: Tensor, *, scale: float, mask: Tensor | None) -> Tensor:
+    """The heads of a group as rows over their shared keys, which are then read once: for one new
+    token of 16 latent heads over 4,096 tokens 25 times as fast (bench/mla_crossover.py)."""
+    J, S = q.shape[1] // k.shape[1], q.shape[2]
+    rows = q.unflatten(1, (-1, J)).flatten(2, 3)
+    mask = None if mask is None else mask.repeat(1, 1, J, 1)
+    out = F.scaled_dot_product_attention(rows, k, v, attn_mask=mask, scale=scale)
+    return out.unflatten(2, (J, S)).flatten(1, 2)
+
+
+def _mask(mask: Tensor | None, causal: bool, q: Tensor) -> Tensor | None:
+    if not causal:
+        return mask
+    S = q.shape[2]
+    return torch.ones(S, S, dtype=torch.bool, device=q.device).tril()[None, None]
 
 
 def _repeat(x: Tensor, group: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 Blocks = UInt8[Tensor, "N bytes"]
 Values = Float[Tensor, "N elements"]
 
-CHUNK = 1 << 20  # elements unpacked at a time: the temporaries stay in the cache
+CHUNK = 1 << 18  # elements unpacked at a time: the temporaries stay in the cache
 
 
 @dataclass(frozen=True, slots=True)

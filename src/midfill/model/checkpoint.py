@@ -133,8 +133,11 @@ def _stack_experts(
 
 
 def _check_finite(value: Tensor, name: str, weights: Weights) -> None:
-    """A sum is infinite or NaN if an element is; only then every element is looked at."""
-    if torch.isfinite(value.sum(dtype=torch.float32)):
+    """A sum is infinite or NaN if an element is; only then every element is looked at.
+
+    It is taken in the tensor's own type: torch makes a copy to sum in another.
+    """
+    if torch.isfinite(value.sum()):
         return
     bad = int((~torch.isfinite(value)).sum())
     if bad:

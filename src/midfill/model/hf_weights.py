@@ -7,6 +7,7 @@ fused (`mlp.experts.gate_up_proj`, gate rows first).
 import json
 import pickle
 import re
+import struct
 from collections import Counter
 from dataclasses import dataclass
 from math import prod
@@ -26,6 +27,18 @@ SAFETENSORS_DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+UNREADABLE = (  # what torch.load raises for files that are cut off or garbled
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    struct.error,
+)
 EXPERT = re.compile(r"(.*\.mlp\.experts)\.(\d+)\.(gate|up|down)_proj\.weight")
 
 
@@ -108,7 +121,7 @@ class _HFWeights:
         """Bytes of all weight files."""
         return sum(path.stat().st_size for path in self.files)
 
-    def _find(self, name: str, have: Any) -> tuple[str, slice | int | tuple | None] | None:
+    def _find(self, name: str, have: Any) -> tuple[str, tuple[int, str] | None] | None:
         """The stored tensor that holds `name`, and which part of it."""
         for spelled in (name, name.removeprefix("model.")):
             if spelled in have:
@@ -210,9 +223,8 @@ def read_safetensors_header(path: Path) -> dict[str, _Entry]:
     if not isinstance(header, dict):
         raise damaged(f"its header is a {type(header).__name__}, not an object")
     entries = {}
+    header.pop("__metadata__", None)
     for name, info in header.items():
-        if name == "__metadata__":
-            continue
         entry = _entry(file, 8 + length, info)
         if entry is None:
             raise damaged(f"the header's entry for {name!r} is malformed")
@@ -283,17 +295,17 @@ def _load_bin(path: Path) -> dict[str, Tensor]:
     for mapped in (True, False):  # files older than torch 1.6 cannot be mapped
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        except RuntimeError as error:
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"{path} cannot be unpickled safely",
+                why=_first_line(error),
+                fix="use a safetensors export of this model",
+            ) from None
+        except UNREADABLE as error:
             if mapped and "mmap" in str(error):
                 continue
             raise CheckpointError(
-                f"{path} is damaged", why=str(error).splitlines()[0], fix="fetch the file again"
-            ) from None
-        except (pickle.UnpicklingError, EOFError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} cannot be unpickled safely",
-                why=str(error).splitlines()[0],
-                fix="use a safetensors export of this model",
+                f"{path} is damaged", why=_first_line(error), fix="fetch the file again"
             ) from None
         if not isinstance(loaded, dict):
             raise CheckpointError(
@@ -303,3 +315,7 @@ def _load_bin(path: Path) -> dict[str, Tensor]:
             )
         return {k: v for k, v in loaded.items() if isinstance(v, Tensor)}
     raise AssertionError("unreachable")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -78,7 +78,7 @@ def encode_fim(tokenizer: FimTokenizer, prefix: str, suffix: str) -> list[int]:
         raise RequestError(
             "this model cannot fill in the middle",
             why="its vocabulary has no FIM tokens, so it was never trained to",
-            fix="use complete, or a model with FIM such as deepseek-coder or qwen2.5-coder",
+            fix="use complete, or a model that can fill, such as qwen2.5-coder-1.5b-instruct-q4_k_m",
             code="fim_not_supported",
         )
     start = [tokenizer.bos_id] if fim.bos and tokenizer.bos_id is not None else []
