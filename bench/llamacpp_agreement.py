@@ -1,13 +1,14 @@
 """How closely midfill and llama.cpp agree on the same GGUF file, teacher-forced on real code.
 
-    python bench/llamacpp_agreement.py MODEL.gguf [--tokens 2048] [--out FILE.json]
+    python bench/llamacpp_agreement.py MODEL.gguf [--tokens 2048]
 
 Both read the same tokens; at each position their next-token distributions are compared: share of
 equal top tokens, mean absolute difference of the log-probability of the token that follows.
-llama.cpp rounds activations to 8 bits before each quantised product, midfill does not. That this is
-the whole difference is shown from both sides: midfill is compared once more with its activations
-rounded as llama.cpp rounds them, and llama.cpp with the file dequantised exactly to float32 (a GGUF
-that midfill writes), where it has nothing left to round.
+llama.cpp's own kernels round activations to 8 bits before each quantised product, midfill does not.
+That this is the whole difference is shown twice: the file is dequantised exactly to float32 (a GGUF
+that midfill writes), where llama.cpp has nothing left to round, and that run of llama.cpp is
+compared with its run of the quantised file. Where llama.cpp was built with a BLAS it does not round
+in products of 32 rows and more, so there the file as it is agrees as well ("blas" in the output).
 
 Needs llama-cpp-python (built from source); the text is Python's own standard library.
 """
@@ -20,13 +21,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import midfill
-from midfill.model.checkpoint import original_name
 from midfill.model.convert import convert
-from midfill.model.gguf import GGUFFile
-from midfill.model.gguf_weights import gguf_name
 
 WINDOW = 2048  # tokens read at once; each window starts afresh
 
@@ -34,7 +31,7 @@ WINDOW = 2048  # tokens read at once; each window starts afresh
 def real_code(coder: midfill.Coder, count: int) -> list[list[int]]:
     """`count` tokens of the standard library in windows."""
     folder = Path(json.__file__).parent.parent
-    names = ("heapq.py", "textwrap.py", "bisect.py", "shlex.py", "csv.py", "queue.py")
+    names = ("csv.py", "queue.py", "shlex.py", "textwrap.py", "bisect.py", "heapq.py")
     text = "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
     ids = coder.tokenizer.encode(text)[:count]
     return [ids[i : i + WINDOW] for i in range(0, len(ids), WINDOW)]
@@ -57,6 +54,14 @@ def llamacpp_logits(path: Path, windows: list[list[int]], threads: int) -> list[
     return out
 
 
+def with_blas() -> bool:
+    """Whether this llama.cpp multiplies large batches by a BLAS, without rounding activations."""
+    import llama_cpp
+
+    folder = Path(llama_cpp.__file__).parent
+    return any(folder.rglob("libggml-blas*"))
+
+
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Log-probabilities, in float64."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
@@ -77,32 +82,6 @@ def compare(a: list[np.ndarray], b: list[np.ndarray], windows: list[list[int]]) 
     }
 
 
-def round_activations(coder: midfill.Coder, path: Path) -> None:
-    """Make every product round its input as llama.cpp does for the type its weight is stored in.
-
-    Legacy types take blocks of 32 with a float16 scale, K types blocks of 256 with a float32 one.
-    """
-    tensors = GGUFFile(path).tensors
-    for name, module in coder.network.named_modules():
-        if not isinstance(module, torch.nn.Linear):
-            continue
-        stored = gguf_name(original_name(name + ".weight"))
-        info = tensors.get(stored) or tensors["token_embd.weight"]
-        if info.type_name.startswith("F"):
-            continue
-        block = 256 if info.type_name.endswith("_K") else 32
-        module.register_forward_pre_hook(lambda _, args, block=block: (_rounded(args[0], block),))
-
-
-def _rounded(x: torch.Tensor, block: int) -> torch.Tensor:
-    groups = x.unflatten(-1, (-1, block))
-    extreme = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
-    scale = extreme.abs() / 127 if block == 32 else extreme / -127
-    q = (groups / torch.where(scale == 0, 1.0, scale)).round().clamp(-128, 127)
-    kept = scale.half().float() if block == 32 else scale
-    return (q * kept).flatten(-2)
-
-
 def main() -> None:
     """Print one JSON line per comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -114,7 +93,8 @@ def main() -> None:
     rows = []
 
     def show(comparison: str, a: list[np.ndarray], b: list[np.ndarray]) -> None:
-        row = {"model": args.model.name, "comparison": comparison, **compare(a, b, windows)}
+        row = {"model": args.model.name, "comparison": comparison, "blas": with_blas()}
+        row |= compare(a, b, windows)
         rows.append(row)
         print(json.dumps(row), flush=True)
 
@@ -124,11 +104,6 @@ def main() -> None:
     del coder
     peer = llamacpp_logits(args.model, windows, args.threads)
     show("midfill float32 : llama.cpp, as quantised", exact, peer)
-    coder = midfill.load(args.model, dtype="float32")
-    round_activations(coder, args.model)
-    rounded = [coder.logits(ids) for ids in windows]
-    show("midfill float32, activations rounded : llama.cpp, as quantised", rounded, peer)
-    del rounded
     coder = midfill.load(args.model, dtype="bfloat16")
     show("midfill bfloat16 : llama.cpp, as quantised", [coder.logits(ids) for ids in windows], peer)
     del coder

@@ -17,11 +17,10 @@ import torch
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from oracle_cases import CASES, reference, tokens  # noqa: E402
-
 from midfill.model import mla  # noqa: E402
 from midfill.model.checkpoint import load_network, open_checkpoint  # noqa: E402
 from midfill.model.transformer import Transformer  # noqa: E402
+from oracle_cases import CASES, reference, tokens  # noqa: E402
 
 OFFSETS = (5_000, 60_000, 130_000, 163_000)
 PAGE = ROOT / "docs" / "02-network.md"

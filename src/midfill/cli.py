@@ -51,7 +51,8 @@ def main() -> None:
     """Run the command line; a user's mistake is three lines on stderr and exit code 2."""
     from midfill.terminal.show import error
 
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    out = sys.stdout
+    out.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         result = app(standalone_mode=False)
         sys.stdout.flush()
@@ -65,6 +66,8 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as end:  # typer swaps stdout and ends with 1 when a pipe's reader has gone
+        sys.exit(end.code if sys.stdout is out else 0)
     except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

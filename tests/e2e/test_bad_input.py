@@ -39,6 +39,12 @@ def three_lines(out: str, err: str) -> list[str]:
     return [line[7:] for line in lines]
 
 
+def in_three_lines(error: UserError) -> None:
+    for part in (error.what, error.why, error.fix):
+        assert part
+        assert "\n" not in part
+
+
 class Stdin(io.TextIOWrapper):
     """The standard input, of a pipe or a terminal."""
 
@@ -60,7 +66,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert ended.value.code == 2
-        return three_lines(*capsys.readouterr())
+        out, err = capsys.readouterr()
+        return three_lines(out, err)
 
     return run
 
@@ -477,7 +484,7 @@ def test_no_damage_to_a_gguf_header_is_more_than_a_users_error(tiny_gguf, tmp_pa
             Tokenizer.from_gguf(checkpoint.gguf.metadata)
             outcomes["sound"] += 1
         except UserError as error:
-            assert all(part and "\n" not in part for part in (error.what, error.why, error.fix))
+            in_three_lines(error)
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 20, outcomes
 
@@ -496,7 +503,7 @@ def test_no_damage_to_a_safetensors_header_is_more_than_a_users_error(tiny_folde
                     weights.read(name, torch.float32)
             outcomes["sound"] += 1
         except UserError as error:
-            assert all(part and "\n" not in part for part in (error.what, error.why, error.fix))
+            in_three_lines(error)
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 20, outcomes
 
@@ -531,7 +538,7 @@ def test_no_config_is_more_than_a_users_error(folder):
             try:
                 midfill.load(folder, dtype="float32", context=64).complete("a", max_tokens=1)
             except UserError as error:
-                assert all("\n" not in part for part in (error.what, error.why, error.fix))
+                in_three_lines(error)
 
 
 def test_no_metadata_is_more_than_a_users_error(tiny_gguf, tmp_path):
@@ -547,7 +554,7 @@ def test_no_metadata_is_more_than_a_users_error(tiny_gguf, tmp_path):
                 gguf_config(file)
                 Tokenizer.from_gguf(file.metadata)
             except UserError as error:
-                assert all("\n" not in part for part in (error.what, error.why, error.fix))
+                in_three_lines(error)
 
 
 def test_no_damage_to_a_bin_is_more_than_a_users_error(tiny_folder, folder):
@@ -562,4 +569,4 @@ def test_no_damage_to_a_bin_is_more_than_a_users_error(tiny_folder, folder):
             try:
                 open_hf_weights(folder)
             except UserError as error:
-                assert all("\n" not in part for part in (error.what, error.why, error.fix))
+                in_three_lines(error)

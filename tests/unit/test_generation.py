@@ -18,7 +18,7 @@ from midfill.errors import RequestError
 PROMPT = "def f(x):\n    return"
 SAMPLED = {"temperature": 1.0, "seed": 3, "max_tokens": 40}
 with_coder = settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     phases=[Phase.reuse, Phase.generate],  # shrinking generations takes minutes
 )
@@ -77,6 +77,13 @@ def test_a_stop_string_cuts_the_same_text(tiny_coder, seed, data):
     same(streamed, finished)
 
 
+def test_what_was_held_back_for_a_stop_is_shown_at_the_end(tiny_coder):
+    whole = tiny_coder.complete(PROMPT, **SAMPLED).text
+    sampling = SAMPLED | {"stop": [whole[-3:] + "never", whole[-1] + "never"]}
+    assert tiny_coder.complete(PROMPT, **sampling).text == whole
+    assert "".join(tiny_coder.stream(PROMPT, **sampling)) == whole
+
+
 def test_fill_and_chat_stream_what_they_answer(tiny_coder):
     messages = [{"role": "user", "content": "hello"}]
     filled = tiny_coder.fill("a = ", "\n", **SAMPLED)
@@ -88,10 +95,10 @@ def test_fill_and_chat_stream_what_they_answer(tiny_coder):
 def test_only_whole_characters_are_shown(tiny_coder):
     """Bytes of é, € and a letter at random: what is shown is what Python's own decoder gives out."""
     ids = tiny_coder.tokenizer.encode("é€a")
-    sampling = {"temperature": 1.0, "max_tokens": 120, "logit_bias": dict.fromkeys(ids, 90.0)}
-    seen = ""
-    for seed in range(4):
-        (streamed,) = pieces(tiny_coder, PROMPT, seed=seed, **sampling)
+    sampling = {"temperature": 1.0, "logit_bias": dict.fromkeys(ids, 90.0)}
+    seen, sizes = "", set()
+    for seed, length in enumerate([100, 20, 21, 22, 23, 24, 25]):  # some end inside a character
+        (streamed,) = pieces(tiny_coder, PROMPT, seed=seed, max_tokens=length, **sampling)
         decoder, expected, shown = codecs.getincrementaldecoder("utf-8")("replace"), "", ""
         for piece in streamed:
             shown += piece
@@ -100,8 +107,9 @@ def test_only_whole_characters_are_shown(tiny_coder):
                 expected += decoder.decode(b"", final=True)
             assert shown == expected
         seen += shown
+        sizes |= {len(piece.tokens) for piece in streamed}
     assert {"é", "a"} <= set(seen)
-    assert len({len(piece.tokens) for piece in streamed}) > 1  # some pieces took several tokens
+    assert len(sizes) > 1  # some pieces took several tokens
 
 
 def test_nothing_follows_the_last_piece(tiny_coder):
@@ -200,6 +208,15 @@ def test_a_stop_id_ends_the_answer(tiny_coder):
         assert ended.stop is None
         on = tiny_coder.complete(PROMPT, **sampling, ignore_eos=True)
         assert (on.tokens, on.finish_reason) == ([stop_id] * 9, "length")
+
+
+def test_the_text_of_a_stop_id_is_not_shown(tiny_coder):
+    """Also when it is an ordinary token, as in some models' configurations."""
+    (letter,) = tiny_coder.tokenizer.encode("a")
+    coder = Coder("a", tiny_coder.network, tiny_coder.tokenizer)
+    coder.stop_ids = frozenset({letter})
+    ended = coder.complete(PROMPT, max_tokens=9, logit_bias={letter: 100.0})
+    assert (ended.text, ended.tokens, ended.finish_reason) == ("", [letter], "stop")
 
 
 def test_generation_ends_with_the_context(tiny_coder):

@@ -47,7 +47,9 @@ def truncated(logits, s: Sampling) -> tuple[dict[int, float], float]:
         order = [i for i, b in zip(order, before, strict=True) if b < s.top_p * whole or b == 0]
     shares = np.array([probs[i] for i in order]) / probs[order[0]]
     margin = min(margin, np.abs(shares - s.min_p).min() if 0 < s.min_p < 1 else 1)
-    kept = {int(i): probs[i] for i, share in zip(order, shares, strict=True) if share >= s.min_p}
+    kept = {
+        int(i): float(probs[i]) for i, share in zip(order, shares, strict=True) if share >= s.min_p
+    }
     return kept, margin
 
 

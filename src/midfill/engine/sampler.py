@@ -93,8 +93,10 @@ def nucleus(
         return probs, torch.arange(len(probs), device=probs.device)
     size = min(sampling.top_k or SHORTLIST, len(probs))
     kept, ids = probs.topk(size)
-    enough = sampling.top_k or (
-        kept.sum() >= sampling.top_p and (sampling.top_p < 1 or kept[-1] < sampling.min_p * kept[0])
+    enough = (
+        sampling.top_k
+        or (sampling.top_p < 1 and kept.sum() >= sampling.top_p)
+        or kept[-1] < sampling.min_p * kept[0]
     )
     if not enough:
         kept, ids = probs.sort(descending=True)
