@@ -41,7 +41,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
             why="a model is a folder with config.json and *.safetensors, or a .gguf file",
             fix="midfill models",
         )
-    if path.suffix in (".safetensors", ".bin") and (path.parent / "config.json").exists():
+    if path.suffix in (".safetensors", ".bin"):  # read_config says so if config.json is missing
         return open_checkpoint(path.parent)
     file = GGUFFile(path)
     config = gguf_config(file)

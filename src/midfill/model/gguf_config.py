@@ -6,9 +6,11 @@ Torch-free. Sources: the keys of real files and of llama.cpp's converter (names 
 from collections.abc import Mapping
 from typing import Any
 
+from midfill.config.check import check_sizes
 from midfill.config.model import (
     GQAConfig,
     LinearScaling,
+    Llama3Scaling,
     MLAConfig,
     ModelConfig,
     MoEConfig,
@@ -18,7 +20,6 @@ from midfill.config.model import (
 )
 from midfill.errors import CheckpointError
 from midfill.model.gguf import GGUFFile
-from midfill.model.hf_config import check_sizes
 
 FAMILY = {"llama": "llama", "qwen2": "qwen2", "deepseek2": "deepseek_v2"}
 ARCHITECTURE = {family: arch for arch, family in FAMILY.items()}
@@ -126,9 +127,14 @@ def _latent(keys: _Keys) -> MLAConfig:
     rope_dim = int(keys.need("rope.dimension_count"))
     key = keys.get("attention.key_length_mla") or keys.need("attention.key_length")
     value = keys.get("attention.value_length_mla") or keys.need("attention.value_length")
-    compressed = (
-        "blk.0.attn_q_a.weight" in keys.file.tensors
-    )  # llama.cpp keeps the key for Lite too
+    tensors = keys.file.tensors
+    compressed = "blk.0.attn_q_a.weight" in tensors  # files of Lite may hold the key all the same
+    if "blk.0.attn_kv_a_mqa.bias" in tensors or "blk.0.attn_output.bias" in tensors:
+        raise CheckpointError(
+            f"{keys.file.path} has biases in its latent attention",
+            why="GGUF does not define them; no released model has any",
+            fix="use the model's Hugging Face folder",
+        )
     return MLAConfig(
         heads=_first(keys.need("attention.head_count")),
         q_rank=int(keys.need("attention.q_lora_rank")) if compressed else None,
@@ -146,23 +152,33 @@ def _moe(keys: _Keys) -> MoEConfig:
             why="DeepSeek-V2 uses softmax (1); 2 is the sigmoid of DeepSeek-V3",
             fix="midfill models",
         )
-    groups = int(keys.get("expert_group_count") or 1)
+    experts, scale = int(keys.need("expert_count")), float(keys.get("expert_weights_scale") or 1.0)
+    groups, kept = (int(keys.get(f"expert_group_{k}") or 1) for k in ("count", "used_count"))
+    if groups == 1 and (experts, scale) == (160, 16.0):
+        groups, kept = 8, 3  # the 236B model in a file older than the keys
     return MoEConfig(
-        experts=int(keys.need("expert_count")),
+        experts=experts,
         top_k=int(keys.need("expert_used_count")),
         hidden=int(keys.need("expert_feed_forward_length")),
         shared=int(keys.get("expert_shared_count") or 0),
         first_dense=int(keys.get("leading_dense_block_count") or 0),
         method="group_limited_greedy" if groups > 1 else "greedy",
         groups=groups,
-        top_groups=int(keys.get("expert_group_used_count") or 1),
-        scale=float(keys.get("expert_weights_scale") or 1.0),
+        top_groups=kept,
+        scale=scale,
         norm_top_k=bool(keys.get("expert_weights_norm", False)),
     )
 
 
 def _scaling(keys: _Keys) -> RopeScaling | None:
-    kind, factor = keys.get("rope.scaling.type", "none"), keys.get("rope.scaling.factor")
+    factor = keys.get("rope.scaling.factor") or keys.get("rope.scale_linear")  # the old key
+    kind = keys.get("rope.scaling.type", "linear" if factor else "none")
+    if kind not in ("none", "linear", "yarn"):
+        raise CheckpointError(
+            f"{keys.file.path}: rope scaling {kind!r} is not supported",
+            why="midfill reads none, linear and yarn from GGUF",
+            fix="midfill models",
+        )
     if kind == "linear" and factor:
         return LinearScaling(factor=float(factor))
     if kind == "yarn" and factor:
@@ -199,6 +215,7 @@ def _stored_dtype(file: GGUFFile) -> Any:
 def to_gguf_metadata(config: ModelConfig, *, name: str, file_type: int) -> dict[str, Any]:
     """The `general.*` and `<arch>.*` keys for `config`, as llama.cpp's converter writes them."""
     arch, a = ARCHITECTURE[config.family], config.attention
+    _refuse_unwritable(config)
     meta: dict[str, Any] = {
         "block_count": config.layers,
         "context_length": config.context,
@@ -227,6 +244,32 @@ def to_gguf_metadata(config: ModelConfig, *, name: str, file_type: int) -> dict[
         "general.quantization_version": 2,
     }
     return general | {f"{arch}.{key}": value for key, value in meta.items()}
+
+
+def _refuse_unwritable(config: ModelConfig) -> None:
+    """Raise for what GGUF has no field for: the file would be another network."""
+    a, moe, scaling = config.attention, config.moe, config.rope.scaling
+    lost = None
+    if isinstance(a, MLAConfig) and a.bias:
+        lost = "biases in latent attention"
+    elif moe is not None and config.mlp_bias:
+        lost = "biases in feed-forward layers beside experts"
+    elif moe is not None and moe.every != 1:
+        lost = f"experts in each {moe.every}th layer only"
+    elif isinstance(scaling, YarnScaling) and scaling.attention_factor is not None:
+        lost = "yarn with an attention_factor of its own"
+    elif isinstance(scaling, YarnScaling) and not scaling.truncate:
+        lost = "yarn without truncation"
+    elif isinstance(scaling, YarnScaling) and (scaling.mscale or 0) != (scaling.mscale_all_dim or 0):
+        lost = f"yarn with mscale {scaling.mscale} and mscale_all_dim {scaling.mscale_all_dim}"
+    elif isinstance(scaling, Llama3Scaling):
+        lost = "Llama 3 rope scaling"
+    if lost:
+        raise CheckpointError(
+            f"this network cannot be written to GGUF: it has {lost}",
+            why="the format has no field for it, and without it the numbers would change",
+            fix="keep it in the Hugging Face layout (--to hf)",
+        )
 
 
 def _latent_metadata(a: MLAConfig) -> dict[str, Any]:
@@ -263,12 +306,7 @@ def _scaling_metadata(scaling: RopeScaling | None) -> dict[str, Any]:
         return {}
     if isinstance(scaling, LinearScaling):
         return {"rope.scaling.type": "linear", "rope.scaling.factor": scaling.factor}
-    if not isinstance(scaling, YarnScaling):
-        raise CheckpointError(
-            "Llama 3 rope scaling cannot be written to GGUF here",
-            why="midfill writes none, linear and yarn",
-            fix="convert to hf instead",
-        )
+    assert isinstance(scaling, YarnScaling)
     meta: dict[str, Any] = {
         "rope.scaling.type": "yarn",
         "rope.scaling.factor": scaling.factor,
@@ -276,12 +314,6 @@ def _scaling_metadata(scaling: RopeScaling | None) -> dict[str, Any]:
         "rope.scaling.yarn_beta_fast": scaling.fast,
         "rope.scaling.yarn_beta_slow": scaling.slow,
     }
-    if (scaling.mscale or 0) != (scaling.mscale_all_dim or 0):
-        raise CheckpointError(
-            f"yarn with mscale {scaling.mscale} and mscale_all_dim {scaling.mscale_all_dim}",
-            why="GGUF has one field for both; another value would change the numbers",
-            fix="keep this model in the Hugging Face layout",
-        )
     if scaling.mscale_all_dim:
         meta["rope.scaling.yarn_log_multiplier"] = 0.1 * scaling.mscale_all_dim
     return meta

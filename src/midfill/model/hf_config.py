@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from midfill.config.check import check_sizes
 from midfill.config.model import (
     DTYPE_BYTES,
     GQAConfig,
@@ -24,7 +25,6 @@ from midfill.config.model import (
 from midfill.errors import CheckpointError
 
 FAMILIES = ("llama", "qwen2", "deepseek_v2")
-MOST_PARTS = 10**6  # layers times experts; the largest released model has 9,600
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
@@ -87,8 +87,10 @@ def parse_config(raw: Mapping[str, Any], where: str = "config.json") -> ModelCon
             why=f"midfill runs the families {', '.join(FAMILIES)}",
             fix="midfill models",
         )
+    compressed = raw.get("q_lora_rank", 1536)  # null is a value here: no query compression
+    given = {key: value for key, value in raw.items() if value is not None}
     try:
-        config = _parse(family, raw)
+        config = _parse(family, given | {"q_lora_rank": compressed})
     except KeyError as error:
         raise CheckpointError(
             f"{where} lacks the key {error.args[0]!r}",
@@ -132,7 +134,7 @@ def _parse(family: str, raw: Mapping[str, Any]) -> ModelConfig:
             out_bias=bool(raw.get("attention_bias")) and family == "llama",
         )
         rope_dim = head_dim
-    context = int(raw.get("max_position_embeddings", 2048))
+    context = _context(raw)
     return ModelConfig(
         family=cast(Any, family),
         vocab=int(raw["vocab_size"]),
@@ -150,6 +152,16 @@ def _parse(family: str, raw: Mapping[str, Any]) -> ModelConfig:
         eos=_ids(raw.get("eos_token_id")),
         dtype=_parse_dtype(raw),
     )
+
+
+def _context(raw: Mapping[str, Any]) -> int:
+    """The longest sequence. YaRN added to a model by its user stretches the trained length."""
+    context = int(raw.get("max_position_embeddings", 2048))
+    rope = {**raw.get("rope_scaling", {}), **raw.get("rope_parameters", {})}
+    kind = rope.get("rope_type", rope.get("type"))
+    if kind == "yarn" and rope.get("original_max_position_embeddings") == context:
+        return max(context, round(context * float(rope.get("factor") or 1)))
+    return context
 
 
 def _parse_moe(raw: Mapping[str, Any]) -> MoEConfig | None:
@@ -214,12 +226,19 @@ def _parse_scaling(rope: Mapping[str, Any], context: int) -> RopeScaling | None:
 
 def _refuse_unsupported(raw: Mapping[str, Any], config: ModelConfig, where: str) -> None:
     """Raise for settings that would change the numbers and that we do not compute."""
+    if "quantization_config" in raw:
+        method = dict(raw["quantization_config"] or {}).get("quant_method", "unknown")
+        raise CheckpointError(
+            f"{where}: the weights are quantised by {method}",
+            why="of quantised files midfill reads GGUF",
+            fix="take the original weights of this model, or a GGUF of it",
+        )
     problems = []
-    if raw.get("hidden_act", "silu") not in ("silu", "swish"):
+    if raw.get("hidden_act") not in (None, "silu", "swish"):
         problems.append(f"hidden_act {raw['hidden_act']!r}")
     if raw.get("use_sliding_window"):
         problems.append("use_sliding_window")
-    if raw.get("scoring_func", "softmax") != "softmax":
+    if raw.get("scoring_func") not in (None, "softmax"):
         problems.append(f"scoring_func {raw['scoring_func']!r}")
     if raw.get("partial_rotary_factor", 1.0) not in (None, 1.0):
         problems.append("partial_rotary_factor")
@@ -232,63 +251,6 @@ def _refuse_unsupported(raw: Mapping[str, Any], config: ModelConfig, where: str)
             fix="use a checkpoint of a supported family: midfill models",
         )
     check_sizes(config, where)
-
-
-def check_sizes(config: ModelConfig, where: str) -> None:
-    """Raise CheckpointError for sizes that no network can have."""
-    a, moe = config.attention, config.moe
-    wrong = None
-    if min(_sizes(config)) < 1:
-        wrong = "a size is not positive"
-    elif config.layers * (moe.experts if moe else 1) > MOST_PARTS:
-        wrong = f"{config.layers} layers of {moe.experts if moe else 1} experts"
-    elif isinstance(a, GQAConfig) and a.heads % a.kv_heads:
-        wrong = f"{a.heads} heads are not a multiple of {a.kv_heads} key/value heads"
-    elif config.rope.dim % 2:
-        wrong = f"the rotary width {config.rope.dim} is odd"
-    elif problem := _wrong_rope(config.rope):
-        wrong = problem
-    elif moe is not None and (moe.top_k < 1 or moe.top_k > moe.experts):
-        wrong = f"{moe.top_k} of {moe.experts} experts cannot be chosen"
-    elif (
-        moe is not None
-        and moe.method == "group_limited_greedy"
-        and (moe.experts % moe.groups or not 1 <= moe.top_groups <= moe.groups)
-    ):
-        wrong = f"{moe.experts} experts in {moe.groups} groups, {moe.top_groups} kept"
-    if wrong:
-        raise CheckpointError(f"{where} is contradictory", why=wrong, fix="fetch the original file")
-
-
-def _wrong_rope(rope: RopeConfig) -> str | None:
-    """What makes the frequencies of the rotary embedding no numbers."""
-    if not 1 < rope.theta < float("inf"):
-        return f"the rotary base is {rope.theta}"
-    if rope.scaling is None:
-        return None
-    names = ("factor", "fast", "slow", "low", "high")
-    for name in names:
-        value = getattr(rope.scaling, name, 1.0)
-        if not 0 < value < float("inf"):
-            return f"the {name} of the rope scaling is {value}"
-    return None
-
-
-def _sizes(config: ModelConfig) -> list[float]:
-    """Everything that must be at least one."""
-    a, scaling = config.attention, config.rope.scaling
-    sizes: list[float] = [config.dim, config.layers, config.vocab, config.hidden, config.context]
-    if isinstance(a, GQAConfig):
-        sizes += [a.heads, a.kv_heads, a.head_dim]
-    else:
-        rank = 1 if a.q_rank is None else a.q_rank
-        sizes += [a.heads, rank, a.kv_rank, a.nope_dim, a.rope_dim, a.v_dim]
-    if config.moe is not None:
-        moe = config.moe
-        sizes += [moe.experts, moe.groups, moe.hidden, moe.shared + 1, moe.every]
-    if isinstance(scaling, YarnScaling | Llama3Scaling):
-        sizes.append(scaling.trained)
-    return sizes
 
 
 def _parse_dtype(raw: Mapping[str, Any]) -> Any:
