@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from midfill.engine.load import load as load
     from midfill.engine.text import Coder as Coder
-    from midfill.engine.text import load as load
 
 __version__ = "0.1.0"
 __all__ = ["Coder", "__version__", "load"]
@@ -12,7 +12,7 @@ __all__ = ["Coder", "__version__", "load"]
 
 def __getattr__(name: str) -> Any:  # PEP 562: torch is imported at the first use, not before
     if name in ("Coder", "load"):
-        from midfill.engine import text
+        from midfill.engine import load
 
-        return getattr(text, name)
+        return getattr(load, name)
     raise AttributeError(f"module 'midfill' has no attribute {name!r}")

@@ -2,10 +2,19 @@
 
 from dataclasses import dataclass
 
+from midfill.errors import ConfigError
+
+LIMITS = {  # smallest and largest value of each number in ServerConfig
+    "port": (0, 65535),  # 0: any free one
+    "max_batch": (1, None),  # with none no request would ever begin
+    "max_queue": (0, None),
+    "max_body": (1, None),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """One process that serves one model, or two when chat has its own."""
+    """One process that serves one model, or two when chat has its own. Bad values: ConfigError."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -13,3 +22,28 @@ class ServerConfig:
     max_batch: int = 8  # requests that generate at the same time
     max_queue: int = 64  # requests that wait; one more is answered 429
     max_body: int = 8 * 1024 * 1024  # bytes of one request
+    log_requests: bool = True  # one line per request: numbers, never text
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be honoured, naming the field."""
+        for name, (low, high) in LIMITS.items():
+            _check_number(name, getattr(self, name), low, high)
+        keys = self.api_keys
+        if isinstance(keys, str) or not all(key.isascii() and key.split() == [key] for key in keys):
+            raise ConfigError(
+                "an API key is empty, or holds blanks or characters that are not ASCII",
+                why="no client could send it in a header, and an empty one lets everybody in",
+                fix="give keys of letters, digits and signs",
+            )
+
+
+def _check_number(name: str, value: object, low: int, high: int | None) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if whole and low <= value and (high is None or value <= high):
+        return
+    bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+    raise ConfigError(
+        f"{name} is {value!r}",
+        why=f"it must be a whole number, {bounds}",
+        fix=f"give such a {name}, or leave it out",
+    )

@@ -1,9 +1,10 @@
 """What this machine can hold."""
 
 import os
+from math import prod
 from pathlib import Path
 
-from midfill.config.model import ModelConfig
+from midfill.config.model import DTYPE_BYTES, ModelConfig
 from midfill.errors import ResourceError
 
 GIB = 2**30
@@ -16,8 +17,18 @@ def available_bytes() -> int | None:
     limit = _number("/sys/fs/cgroup/memory.max")
     used = _number("/sys/fs/cgroup/memory.current")
     if limit is not None and used is not None:
-        free = min(free, limit - used) if free is not None else limit - used
+        left = limit - (used - _droppable())
+        free = min(free, left) if free is not None else left
     return free
+
+
+def _droppable() -> int:
+    """Bytes of the container's memory that only cache files, such as a model just fetched."""
+    try:
+        lines = Path("/sys/fs/cgroup/memory.stat").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    except (OSError, ValueError, StopIteration):
+        return 0
 
 
 def _free_in_system() -> int | None:
@@ -37,11 +48,25 @@ def _number(path: str) -> int | None:
         return None
 
 
-def fitting_context(config: ModelConfig, dtype: str, mapped: bool, asked: int | None) -> int:
-    """The longest context this machine holds beside the weights, at most the model's.
+def held_bytes(config: ModelConfig, dtype: str, *, mapped: bool) -> int:
+    """Bytes the weights take in memory of their own.
 
-    `mapped`: the weights stay in the file, whose pages the system may drop. Raises ResourceError
-    when the weights do not fit, or the `asked` context does not.
+    `mapped`: they are used where they lie in the file, whose pages the system may drop; routed
+    experts are stacked, so they are always copied.
+    """
+    if not mapped:
+        return config.weight_bytes(dtype)
+    experts = (shape for name, shape in config.tensors() if ".mlp.experts." in name)
+    return sum(prod(shape) for shape in experts) * DTYPE_BYTES[dtype]
+
+
+def fitting_context(
+    config: ModelConfig, dtype: str, *, held: int, free: int | None, asked: int | None
+) -> int:
+    """The longest context that fits beside `held` bytes of weights into `free` bytes of memory.
+
+    At most the model's own. Raises ResourceError when the weights do not fit, or the `asked`
+    context does not. `free` None: it cannot be told, so everything is allowed.
     """
     if asked is not None and not 1 <= asked <= config.context:
         raise ResourceError(
@@ -49,14 +74,12 @@ def fitting_context(config: ModelConfig, dtype: str, mapped: bool, asked: int | 
             why=f"the model reads between 1 and {config.context}",
             fix=f"--context {config.context}",
         )
-    free = available_bytes()
     if free is None:
         return asked or config.context
-    weights = config.weight_bytes(dtype)
-    room = free * SPARE - (0 if mapped else weights)
+    room = free * SPARE - held
     if room <= 0:
         raise ResourceError(
-            f"the weights take {weights / GIB:.1f} GiB in {dtype}",
+            f"the weights take {held / GIB:.1f} GiB in {dtype}",
             why=f"{free / GIB:.1f} GiB of memory are free",
             fix="use a smaller model (midfill models), or free some memory",
         )

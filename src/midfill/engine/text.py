@@ -1,15 +1,14 @@
 """Text in, text out: the only layer of the engine that sees strings.
 
-`load(name)` gives a `Coder`; its `complete`, `fill` and `chat` return finished answers, `stream`
+`midfill.load(name)` gives a `Coder`; its `complete`, `fill` and `chat` return finished answers, `stream`
 and `generate` give them piece by piece. All go through `generate`, so a streamed answer and a
 finished one are the same.
 """
 
 import dataclasses
 import difflib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -17,14 +16,11 @@ import torch
 from midfill.config.engine import Sampling
 from midfill.config.model import ModelConfig
 from midfill.engine.generate import PREFILL_CHUNK, Generation, Token
-from midfill.engine.memory import fitting_context
 from midfill.engine.results import Completion, Piece, Prompt, TokenLogprob, Usage
 from midfill.engine.sampler import Choice
 from midfill.engine.stops import StopScanner
-from midfill.errors import CheckpointError, ConfigError, RequestError, TokenizerError
-from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint
+from midfill.errors import RequestError, TokenizerError
 from midfill.model.transformer import Transformer
-from midfill.model.weights import DTYPES
 from midfill.tokenizer.fim import encode_fim, look_alikes
 from midfill.tokenizer.tokenizer import Tokenizer
 
@@ -32,108 +28,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 Messages = Sequence[Mapping[str, Any]]
-GREEDY_FILL_TOKENS = 128  # default length of a fill; a completion's is 64
-
-
-def load(
-    name: str | Path | None = None,
-    *,
-    dtype: str = "auto",
-    device: str = "auto",
-    context: int | None = None,
-    progress: Callable[[Any], None] | None = None,
-) -> "Coder":
-    """A model ready to complete, fill and chat.
-
-    `name` is a path, `owner/name` on the hub, a name of `midfill models`, or None for the default
-    model. `dtype` is float32,
-    bfloat16, float16 or auto (bfloat16 where the hardware multiplies it, else float32).
-    Raises DownloadError, CheckpointError, TokenizerError or ResourceError.
-    """
-    from midfill.hub import default_model, resolve
-
-    name = default_model() if name is None else name
-    path = resolve(str(name), progress=progress)
-    checkpoint = open_checkpoint(path)
-    device = pick_device(device)
-    chosen = pick_dtype(dtype, device)
-    mapped = (
-        device == "cpu" and checkpoint.weights.stored_dtype() == chosen and checkpoint.gguf is None
-    )
-    fits = fitting_context(checkpoint.config, chosen, mapped, context)
-    tokenizer = _tokenizer_or_why_not(checkpoint)
-    network = load_network(checkpoint, DTYPES[chosen], device)
-    label = (
-        str(name) if not Path(str(name)).exists() else path.stem if path.is_file() else path.name
-    )
-    return Coder(label, network, tokenizer, context=fits, defaults=read_defaults(path))
-
-
-def _tokenizer_or_why_not(checkpoint: Checkpoint) -> Tokenizer | TokenizerError:
-    """The tokenizer, or the error that whoever needs it will see: logits need none."""
-    try:
-        tokenizer = read_tokenizer(checkpoint)
-    except TokenizerError as problem:
-        return problem
-    tokenizer.pad_to(checkpoint.config.vocab)
-    return tokenizer
-
-
-def pick_device(device: str) -> str:
-    """`device`, or the best one this machine has for "auto". Raises ConfigError."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"device {device!r} cannot be used", why=str(error).splitlines()[0], fix="--device cpu"
-        ) from None
-    return device
-
-
-def pick_dtype(dtype: str, device: str) -> str:
-    """`dtype`, or for "auto" bfloat16 where the hardware multiplies it, else float32."""
-    if dtype == "auto":
-        fast = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return "bfloat16" if fast else "float32"
-    if dtype not in DTYPES:
-        raise ConfigError(
-            f"dtype {dtype!r} is not known",
-            why=f"midfill computes in {', '.join(DTYPES)}",
-            fix="--dtype auto",
-        )
-    return dtype
-
-
-def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """The tokenizer that belongs to a checkpoint, from its folder or its GGUF header."""
-    if checkpoint.gguf is not None:
-        return Tokenizer.from_gguf(checkpoint.gguf.metadata)
-    return Tokenizer.from_folder(
-        checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
-    )
-
-
-def read_defaults(path: Path) -> dict[str, float]:
-    """The sampling a model's generation_config.json asks for; empty when it asks for none."""
-    file = path / "generation_config.json"
-    if not path.is_dir() or not file.exists():
-        return {}
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"{file} is not valid JSON", why=str(error), fix="fetch the file again"
-        ) from None
-    if not raw.get("do_sample"):
-        return {}
-    wanted = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-    return {key: raw[key] for key in wanted if isinstance(raw.get(key), int | float)}
+COMPLETION_TOKENS, FILL_TOKENS = 64, 128  # default lengths
 
 
 class Coder:
-    """A loaded model with its tokenizer."""
+    """A loaded model with its tokenizer.
+
+    Answers are greedy unless a temperature is given; `defaults` is the sampling that the model's
+    authors suggest, which chat and the server start from.
+    """
 
     def __init__(
         self,
@@ -143,12 +46,14 @@ class Coder:
         *,
         context: int | None = None,
         defaults: Mapping[str, float] | None = None,
+        can_fill: bool = True,
     ) -> None:
         self.name = name
         self.network = network
         self._tokenizer = tokenizer
         self.context = context or network.config.context
         self.defaults = dict(defaults or {})
+        self._trained_to_fill = can_fill
         stop_ids = frozenset() if isinstance(tokenizer, TokenizerError) else tokenizer.stop_ids
         self.stop_ids = frozenset(stop_ids) | frozenset(network.config.eos)
 
@@ -160,6 +65,11 @@ class Coder:
         return self._tokenizer
 
     @property
+    def can_fill(self) -> bool:
+        """Whether it has the sentinels, and is not known to have been trained without them."""
+        return self.tokenizer.fim is not None and self._trained_to_fill
+
+    @property
     def config(self) -> ModelConfig:
         """The network's sizes."""
         return self.network.config
@@ -169,19 +79,20 @@ class Coder:
     def complete(self, prompt: str | Sequence[int] | Sequence[str], **sampling: Any) -> Any:
         """Continue `prompt`; a Completion, or a list for n > 1 or a list of prompts.
 
-        Keyword arguments are those of Sampling; max_tokens is 64 unless given.
+        Keyword arguments are those of Sampling; max_tokens is 64, or what fits, unless given.
         """
-        many = bool(prompt) and not isinstance(prompt, str) and isinstance(prompt[0], str)
+        many = not isinstance(prompt, str) and len(prompt) > 0 and isinstance(prompt[0], str)
         each = cast("Sequence[str]", prompt) if many else [cast("str | Sequence[int]", prompt)]
         prompts = [self.encode_prompt(p) for p in each]
-        wanted = make_sampling(sampling, max_tokens=64)
+        wanted = make_sampling(sampling, max_tokens=self._length(COMPLETION_TOKENS, prompts))
         answers = self._finish(prompts, wanted)
         return answers if many or wanted.n > 1 else answers[0]
 
     def fill(self, prefix: str, suffix: str = "", **sampling: Any) -> Any:
         """The text between `prefix` and `suffix`: a Completion, or a list for n > 1."""
-        wanted = make_sampling(sampling, max_tokens=GREEDY_FILL_TOKENS)
-        answers = self._finish([self.encode_fill(prefix, suffix)], wanted)
+        prompts = [self.encode_fill(prefix, suffix)]
+        wanted = make_sampling(sampling, max_tokens=self._length(FILL_TOKENS, prompts))
+        answers = self._finish(prompts, wanted)
         return answers if wanted.n > 1 else answers[0]
 
     def chat(self, messages: Messages, **sampling: Any) -> Any:
@@ -195,21 +106,23 @@ class Coder:
     ) -> Iterator[Piece]:
         """The same answers piece by piece: a text is completed, with `suffix` filled, messages chatted."""
         if isinstance(prompt, str) and suffix is not None:
-            encoded, length = self.encode_fill(prompt, suffix), GREEDY_FILL_TOKENS
-        elif isinstance(prompt, str) or not prompt or isinstance(prompt[0], int):
-            encoded, length = self.encode_prompt(prompt), 64  # type: ignore[arg-type]
+            encoded = self.encode_fill(prompt, suffix)
+            length = self._length(FILL_TOKENS, [encoded])
+        elif len(prompt) and isinstance(prompt[0], Mapping):
+            encoded, length = self.encode_chat(cast(Messages, prompt)), None
         else:
-            encoded, length = self.encode_chat(prompt), None  # type: ignore[arg-type]
+            encoded = self.encode_prompt(cast("str | Sequence[int]", prompt))
+            length = self._length(COMPLETION_TOKENS, [encoded])
         pieces = self.generate(encoded, make_sampling(sampling, max_tokens=length))
         return (piece for piece in pieces if piece or piece.finish_reason)
 
     def logits(self, token_ids: Sequence[int]) -> "np.ndarray":
         """Logits after each of `token_ids`: float32 numpy [tokens, vocabulary]."""
-        self._check_ids(token_ids)
-        if len(token_ids) > self.context:
-            raise _too_long(len(token_ids), 0, self.context)
-        cache = self.network.new_cache(capacity=len(token_ids))
-        ids = torch.tensor([list(token_ids)], device=self.network.device)
+        plain = self._checked(token_ids)
+        if len(plain) > self.context:
+            raise _too_long(len(plain), 0, self.context)
+        cache = self.network.new_cache(capacity=len(plain))
+        ids = torch.tensor([plain], device=self.network.device)
         with torch.inference_mode():
             parts = [
                 self.network(chunk, cache)[0].cpu() for chunk in ids.split(PREFILL_CHUNK, dim=1)
@@ -221,8 +134,7 @@ class Coder:
     def encode_prompt(self, prompt: str | Sequence[int]) -> Prompt:
         """Plain text, or ids as they are. Sentinels in the text stay text."""
         if not isinstance(prompt, str):
-            ids = list(prompt)
-            self._check_ids(ids)
+            ids = self._checked(prompt)
             return Prompt(ids, self.tokenizer.decode(ids, sentinels=True))
         ids = self.tokenizer.encode(prompt, bos=self.tokenizer.add_bos)
         if not ids and self.tokenizer.bos_id is not None:
@@ -232,7 +144,10 @@ class Coder:
     def encode_fill(self, prefix: str, suffix: str) -> Prompt:
         """A hole between two texts, in the model's own sentinels. Raises fim_not_supported."""
         ids = encode_fim(self.tokenizer, prefix, suffix)
-        return Prompt(ids, prefix, self._warnings(prefix + suffix))
+        warnings = self._warnings(prefix + suffix)
+        if not self._trained_to_fill:
+            warnings += ("this model was not trained to fill holes: expect poor answers",)
+        return Prompt(ids, prefix, warnings)
 
     def encode_chat(
         self, messages: Messages, *, tools: Any = None, continue_last: bool = False
@@ -251,17 +166,34 @@ class Coder:
             "token: give prefix and suffix separately to fill a hole",
         )
 
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        wrong = [i for i in ids if not (isinstance(i, int) and 0 <= i < self.config.vocab)]
-        if wrong or not ids:
+    def _checked(self, ids: Sequence[int]) -> list[int]:
+        """`ids` as plain integers, from a list, an array or a tensor. Raises RequestError."""
+        try:
+            plain = [operator.index(i) for i in ids]
+        except TypeError:
+            plain = None
+        wrong = [i for i in plain or [] if not 0 <= i < self.config.vocab]
+        if not plain or wrong or any(isinstance(i, bool) for i in ids):
+            what = "the prompt is no text and no list of token ids"
+            if wrong:
+                what = f"token id {wrong[0]} is not in the vocabulary"
+            elif plain == []:
+                what = "the prompt is empty"
             raise RequestError(
-                f"token id {wrong[0]!r} is not in the vocabulary"
-                if wrong
-                else "the prompt is empty",
+                what,
                 why=f"this model's ids run from 0 to {self.config.vocab - 1}",
                 fix="encode the text with this model's own tokenizer",
                 param="prompt",
             )
+        return plain
+
+    def _length(self, wanted: int, prompts: Sequence[Prompt]) -> int:
+        """A default length, clipped to what every prompt leaves: nobody asked for more."""
+        return min([wanted, *(max(self.room(prompt), 1) for prompt in prompts)])
+
+    def room(self, prompt: Prompt) -> int:
+        """How many tokens the context has left behind `prompt`."""
+        return max(self.context - len(prompt.ids), 0)
 
     # ------------------------------------------------------------------------------ generation
 

@@ -3,6 +3,7 @@
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +13,11 @@ from midfill.errors import CheckpointError
 from midfill.model.gguf import GGUFFile
 from midfill.model.gguf_config import gguf_config
 from midfill.model.gguf_weights import GGUFWeights
-from midfill.model.hf_config import read_config
+from midfill.model.hf_config import read_config, read_json
 from midfill.model.hf_weights import open_hf_weights
 from midfill.model.transformer import Transformer
 from midfill.model.weights import Weights
+from midfill.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,22 @@ class Checkpoint:
     config: ModelConfig
     weights: Weights
     gguf: GGUFFile | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call the model: the folder's or the file's name, dots in it kept."""
+        return self.path.stem if self.path.is_file() else self.path.name
+
+    def generation(self) -> dict[str, Any]:
+        """generation_config.json as it is; empty when there is none. Raises CheckpointError."""
+        file = self.path / "generation_config.json"
+        return read_json(file) if self.path.is_dir() and file.exists() else {}
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer in the folder or the GGUF header. Raises TokenizerError."""
+        if self.gguf is not None:
+            return Tokenizer.from_gguf(self.gguf.metadata)
+        return Tokenizer.from_folder(self.path)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -133,19 +151,15 @@ def _stack_experts(
 
 
 def _check_finite(value: Tensor, name: str, weights: Weights) -> None:
-    """A sum is infinite or NaN if an element is; only then every element is looked at.
-
-    It is taken in the tensor's own type: torch makes a copy to sum in another.
-    """
-    if torch.isfinite(value.sum()):
+    """The extremes are NaN or infinite if an element is; torch finds them without a copy."""
+    if value.numel() == 0 or all(torch.isfinite(extreme) for extreme in torch.aminmax(value)):
         return
     bad = int((~torch.isfinite(value)).sum())
-    if bad:
-        raise CheckpointError(
-            f"{weights.where}: tensor {name!r} holds {bad} values that are NaN or infinite",
-            why="the file was damaged, or the training run that wrote it had diverged",
-            fix="fetch the file again, or take an earlier checkpoint",
-        )
+    raise CheckpointError(
+        f"{weights.where}: tensor {name!r} holds {bad} values that are NaN or infinite",
+        why="the file was damaged, or the training run that wrote it had diverged",
+        fix="fetch the file again, or take an earlier checkpoint",
+    )
 
 
 def _assign(network: Transformer, name: str, value: Tensor) -> None:

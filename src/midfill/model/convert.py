@@ -1,7 +1,7 @@
 """Checkpoints from one layout to another: Hugging Face folders and GGUF files."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -30,8 +30,8 @@ Report = Callable[[int, int], None]  # bytes done, bytes in all
 
 def convert(
     source: Path, target: Path, to: str, quant: str | None = None, report: Report | None = None
-) -> None:
-    """Write the checkpoint at `source` to `target` as "hf" or "gguf".
+) -> Path:
+    """Write the checkpoint at `source` to `target` as "hf" or "gguf"; return the path written.
 
     `quant` is the type of the matrices: F32, F16, BF16, and for GGUF also Q8_0 and Q4_0; by default
     the type they are stored in. Needs memory for one tensor. Raises ConfigError, CheckpointError.
@@ -54,9 +54,8 @@ def convert(
     tokenizer = _tokenizer(checkpoint)
     try:
         if to == "gguf":
-            to_gguf(checkpoint, tokenizer, target, chosen, report)
-        else:
-            to_hf(checkpoint, tokenizer, target, PLAIN[chosen], report)
+            return to_gguf(checkpoint, tokenizer, target, chosen, report)
+        return to_hf(checkpoint, tokenizer, target, PLAIN[chosen], report)
     except OSError as error:
         raise ResourceError(
             f"{target} cannot be written",
@@ -68,9 +67,7 @@ def convert(
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
     """The checkpoint's tokenizer; None when it has none at all, which is legal for weights."""
     try:
-        if checkpoint.gguf is not None:
-            return Tokenizer.from_gguf(checkpoint.gguf.metadata)
-        return Tokenizer.from_folder(checkpoint.path)
+        return checkpoint.tokenizer()
     except TokenizerError:
         folder = checkpoint.path
         if checkpoint.gguf is None and (folder / "tokenizer.json").exists():
@@ -86,18 +83,19 @@ def to_gguf(
     target: Path,
     quant: str,
     report: Report | None = None,
-) -> None:
-    """Write one GGUF file in llama.cpp's current form."""
+) -> Path:
+    """Write one GGUF file in llama.cpp's current form; in a folder it is named after the model."""
     if target.is_dir():
-        target = target / f"{checkpoint.path.stem}-{quant}.gguf"
+        target = target / f"{checkpoint.name}-{quant}.gguf"
     config = checkpoint.config
-    metadata = to_gguf_metadata(config, name=checkpoint.path.stem, file_type=FILE_TYPES[quant])
+    metadata = to_gguf_metadata(config, name=checkpoint.name, file_type=FILE_TYPES[quant])
     if tokenizer is None:
         metadata["tokenizer.ggml.model"] = "no_vocab"
     else:
         metadata |= tokenizer.to_gguf(config.vocab)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_gguf(target, metadata, gguf_tensors(checkpoint.weights, config, quant), report)
+    return target
 
 
 def to_hf(
@@ -106,7 +104,7 @@ def to_hf(
     target: Path,
     dtype: str,
     report: Report | None = None,
-) -> None:
+) -> Path:
     """Write a Hugging Face folder under the original DeepSeek names."""
     if target.exists() and not target.is_dir():
         raise CheckpointError(
@@ -119,9 +117,10 @@ def to_hf(
         weights.release(name)
         return tensor
 
-    write_folder(target, config, read, report)
+    write_folder(target, config, read, report, checkpoint.generation())
     if tokenizer is not None:
         tokenizer.save(target)
+    return target
 
 
 def save_hf(network: Transformer, target: Path) -> None:
@@ -146,9 +145,16 @@ def tensor_of(state: dict[str, Tensor], name: str) -> Tensor:
 
 
 def write_folder(
-    folder: Path, config: ModelConfig, read: Callable[[str], Tensor], report: Report | None = None
+    folder: Path,
+    config: ModelConfig,
+    read: Callable[[str], Tensor],
+    report: Report | None = None,
+    generation: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write config.json and safetensors (sharded when large); config.json comes last."""
+    """Write config.json and safetensors (sharded when large); config.json comes last.
+
+    `generation` is what generation_config.json says beside the ids that begin and end a text.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     dtype = DTYPES[config.dtype]
     shards = _shards(config.tensors(), dtype)
@@ -166,8 +172,8 @@ def write_folder(
         _write_json(index, {"metadata": {"total_size": total}, "weight_map": weight_map})
     else:
         index.unlink(missing_ok=True)  # of an earlier checkpoint; readers would follow it
-    generation = {"bos_token_id": config.bos, "eos_token_id": list(config.eos) or None}
-    _write_json(folder / "generation_config.json", generation)
+    ids = {"bos_token_id": config.bos, "eos_token_id": list(config.eos) or None}
+    _write_json(folder / "generation_config.json", {**(generation or {}), **ids})
     _write_json(folder / "config.json", to_hf_config(config))
 
 

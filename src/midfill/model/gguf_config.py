@@ -260,7 +260,9 @@ def _refuse_unwritable(config: ModelConfig) -> None:
         lost = "yarn with an attention_factor of its own"
     elif isinstance(scaling, YarnScaling) and not scaling.truncate:
         lost = "yarn without truncation"
-    elif isinstance(scaling, YarnScaling) and (scaling.mscale or 0) != (scaling.mscale_all_dim or 0):
+    elif isinstance(scaling, YarnScaling) and (scaling.mscale or 0) != (
+        scaling.mscale_all_dim or 0
+    ):
         lost = f"yarn with mscale {scaling.mscale} and mscale_all_dim {scaling.mscale_all_dim}"
     elif isinstance(scaling, Llama3Scaling):
         lost = "Llama 3 rope scaling"

@@ -1,7 +1,7 @@
 """Grouped-query attention, shared by the dense families; multi-head and multi-query are its ends.
 
 Source: DeepSeek-Coder §3.4. Shapes: B batch, S new tokens, T cached tokens, D residual, H heads,
-K key/value heads, N head width.
+J key/value heads, U key width, V value width (both the width of a head).
 """
 
 from jaxtyping import Float
@@ -32,14 +32,14 @@ class GroupedQueryAttention(nn.Module):
     ) -> Float[Tensor, "B S D"]:
         """Read the new tokens, remember their keys and values, return what they gathered."""
         heads = (-1, self.config.head_dim)
-        q_BHSN = rotate_halves(self.q_proj(x).unflatten(-1, heads), angles).transpose(1, 2)
-        k_BKSN = rotate_halves(self.k_proj(x).unflatten(-1, heads), angles).transpose(1, 2)
-        v_BKSN = self.v_proj(x).unflatten(-1, heads).transpose(1, 2)
+        q_BHSU = rotate_halves(self.q_proj(x).unflatten(-1, heads), angles).transpose(1, 2)
+        k_BJSU = rotate_halves(self.k_proj(x).unflatten(-1, heads), angles).transpose(1, 2)
+        v_BJSV = self.v_proj(x).unflatten(-1, heads).transpose(1, 2)
         if cache is not None:
-            k_BKTN, v_BKTN = cache.update(self.layer, step, k_BKSN, v_BKSN)
+            k_BJTU, v_BJTV = cache.update(self.layer, step, k_BJSU, v_BJSV)
         else:
-            k_BKTN, v_BKTN = k_BKSN, v_BKSN
-        out_BHSN = attend(
-            q_BHSN, k_BKTN, v_BKTN, scale=self.scale, mask=step.mask, causal=step.causal
+            k_BJTU, v_BJTV = k_BJSU, v_BJSV
+        out_BHSV = attend(
+            q_BHSU, k_BJTU, v_BJTV, scale=self.scale, mask=step.mask, causal=step.causal
         )
-        return self.o_proj(out_BHSN.transpose(1, 2).flatten(2))
+        return self.o_proj(out_BHSV.transpose(1, 2).flatten(2))

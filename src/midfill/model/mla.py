@@ -5,7 +5,8 @@ latents, then ordinary attention; cheap per query, dear per cached token. Absorb
 moved into query and output, attention runs on the latents themselves; the other way round.
 
 Source: DeepSeek-V2 §2.1 and appendix C. Shapes: B batch, S new tokens, T cached tokens, D residual,
-H heads, N no-position width, R rotary width, V value width, C kv latent.
+H heads, N no-position width, R rotary width, U = N + R key width, V value width, X = N + V,
+C kv latent, Z = C + R what is cached.
 """
 
 import torch
@@ -60,13 +61,13 @@ class LatentAttention(nn.Module):
     ) -> Float[Tensor, "B S D"]:
         """Read the new tokens, remember their latents, return what they gathered."""
         q_nope_BSHN, q_rope_BSHR = self._queries(x, angles)
-        latent_B1TL = self._latents(x, angles)[:, None]  # L = C + R: latent, then rotary key
+        latent_B1TZ = self._latents(x, angles)[:, None]  # latent, then rotary key
         if cache is not None:
-            (latent_B1TL,) = cache.update(self.layer, step, latent_B1TL)
-        latent_BTL = latent_B1TL[:, 0]
-        expand = expand_is_cheaper(self.config, x.shape[1], latent_BTL.shape[1])
+            (latent_B1TZ,) = cache.update(self.layer, step, latent_B1TZ)
+        latent_BTZ = latent_B1TZ[:, 0]
+        expand = expand_is_cheaper(self.config, x.shape[1], latent_BTZ.shape[1])
         attend = self.attend_expanded if expand else self.attend_absorbed
-        return self.o_proj(attend(q_nope_BSHN, q_rope_BSHR, latent_BTL, step).flatten(2))
+        return self.o_proj(attend(q_nope_BSHN, q_rope_BSHR, latent_BTZ, step).flatten(2))
 
     def _queries(self, x: Tensor, angles: Angles) -> tuple[Tensor, Tensor]:
         c = self.config
@@ -78,7 +79,7 @@ class LatentAttention(nn.Module):
         nope, rope = q.unflatten(-1, (c.heads, -1)).split([c.nope_dim, c.rope_dim], dim=-1)
         return nope, rotate_pairs(rope, angles)
 
-    def _latents(self, x: Tensor, angles: Angles) -> Float[Tensor, "B S L"]:
+    def _latents(self, x: Tensor, angles: Angles) -> Float[Tensor, "B S Z"]:
         """The normed latent and the rotated key of each new token: what the cache keeps."""
         c = self.config
         latent, key = self.kv_a_proj_with_mqa(x).split([c.kv_rank, c.rope_dim], dim=-1)
@@ -89,19 +90,19 @@ class LatentAttention(nn.Module):
         self,
         q_nope: Float[Tensor, "B S H N"],
         q_rope: Float[Tensor, "B S H R"],
-        latent: Float[Tensor, "B T L"],
+        latent: Float[Tensor, "B T Z"],
         step: Step,
     ) -> Float[Tensor, "B S H V"]:
         """Attend over keys and values expanded from the latents for this pass only."""
         c = self.config
         latent_BTC, key_BTR = latent.split([c.kv_rank, c.rope_dim], dim=-1)
-        kv_BHTE = self.kv_b_proj(latent_BTC).unflatten(-1, (c.heads, -1)).transpose(1, 2)
-        k_nope_BHTN, v_BHTV = kv_BHTE.split([c.nope_dim, c.v_dim], dim=-1)
+        kv_BHTX = self.kv_b_proj(latent_BTC).unflatten(-1, (c.heads, -1)).transpose(1, 2)
+        k_nope_BHTN, v_BHTV = kv_BHTX.split([c.nope_dim, c.v_dim], dim=-1)
         shared_BHTR = key_BTR[:, None].expand(-1, c.heads, -1, -1)
-        q_BHSW = torch.cat([q_nope, q_rope], dim=-1).transpose(1, 2)
-        k_BHTW = torch.cat([k_nope_BHTN, shared_BHTR], dim=-1)
+        q_BHSU = torch.cat([q_nope, q_rope], dim=-1).transpose(1, 2)
+        k_BHTU = torch.cat([k_nope_BHTN, shared_BHTR], dim=-1)
         out_BHSV = attend(
-            q_BHSW, k_BHTW, v_BHTV, scale=self.scale, mask=step.mask, causal=step.causal
+            q_BHSU, k_BHTU, v_BHTV, scale=self.scale, mask=step.mask, causal=step.causal
         )
         return out_BHSV.transpose(1, 2)
 
@@ -109,17 +110,17 @@ class LatentAttention(nn.Module):
         self,
         q_nope: Float[Tensor, "B S H N"],
         q_rope: Float[Tensor, "B S H R"],
-        latent: Float[Tensor, "B T L"],
+        latent: Float[Tensor, "B T Z"],
         step: Step,
     ) -> Float[Tensor, "B S H V"]:
         """Attend on the latents: w_uk joins the query, w_uv the output. DeepSeek-V2 appendix C."""
         c = self.config
-        w_HEC = self.kv_b_proj.weight.unflatten(0, (c.heads, -1))
-        w_uk_HNC, w_uv_HVC = w_HEC.split([c.nope_dim, c.v_dim], dim=1)
+        w_HXC = self.kv_b_proj.weight.unflatten(0, (c.heads, -1))
+        w_uk_HNC, w_uv_HVC = w_HXC.split([c.nope_dim, c.v_dim], dim=1)
         q_BSHC = torch.einsum("bshn,hnc->bshc", q_nope, w_uk_HNC)
-        q_BHSL = torch.cat([q_BSHC, q_rope], dim=-1).transpose(1, 2)
-        shared_B1TL = latent[:, None]  # one key/value head for all query heads
-        mixed_BHSL = attend(  # the values are the keys; their rotary end is cut off
-            q_BHSL, shared_B1TL, shared_B1TL, scale=self.scale, mask=step.mask, causal=step.causal
+        q_BHSZ = torch.cat([q_BSHC, q_rope], dim=-1).transpose(1, 2)
+        shared_B1TZ = latent[:, None]  # one key/value head for all query heads
+        mixed_BHSZ = attend(  # the values are the keys; their rotary end is cut off
+            q_BHSZ, shared_B1TZ, shared_B1TZ, scale=self.scale, mask=step.mask, causal=step.causal
         )
-        return torch.einsum("bhsc,hvc->bshv", mixed_BHSL[..., : c.kv_rank], w_uv_HVC)
+        return torch.einsum("bhsc,hvc->bshv", mixed_BHSZ[..., : c.kv_rank], w_uv_HVC)
