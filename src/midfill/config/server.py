@@ -1,6 +1,7 @@
 """Where the server listens and how much it takes on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from midfill.errors import ConfigError
 
@@ -37,7 +38,7 @@ class ServerConfig:
             )
 
 
-def _check_number(name: str, value: object, low: int, high: int | None) -> None:
+def _check_number(name: str, value: Any, low: int, high: int | None) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if whole and low <= value and (high is None or value <= high):
         return

@@ -9,7 +9,8 @@ import torch
 from midfill.engine.memory import available_bytes, fitting_context, held_bytes
 from midfill.engine.text import Coder
 from midfill.errors import ConfigError, DownloadError, TokenizerError
-from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint
+from midfill.kernels.linear import can_pack
+from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint, pack_linears
 from midfill.model.hf_weights import SafetensorsWeights
 from midfill.model.weights import DTYPES
 from midfill.tokenizer.tokenizer import Tokenizer
@@ -37,17 +38,19 @@ def load(
     checkpoint = open_checkpoint(resolve(given, progress=progress))
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)
+    pack = device == "cpu" and chosen == "bfloat16" and can_pack()
+    mapped = not pack and _stays_mapped(checkpoint, chosen, device)
     fits = fitting_context(
         checkpoint.config,
         chosen,
-        held=held_bytes(
-            checkpoint.config, chosen, mapped=_stays_mapped(checkpoint, chosen, device)
-        ),
+        held=held_bytes(checkpoint.config, chosen, mapped=mapped),
         free=available_bytes() if device == "cpu" else torch.cuda.mem_get_info(device)[0],
         asked=context,
     )
     tokenizer = _tokenizer_or_why_not(checkpoint)
     network = load_network(checkpoint, DTYPES[chosen], device)
+    if pack:
+        pack_linears(network, checkpoint.weights)
     return Coder(
         checkpoint.name if Path(given).exists() else given,
         network,

@@ -2,7 +2,7 @@
 
 from midfill.hub.catalogue import ModelEntry, default_model, entries, find
 from midfill.hub.progress import Progress, Report
-from midfill.hub.pull import pull, pull_entry, resolve
+from midfill.hub.pull import config_of, entry_of, on_disk, pull, pull_entry, resolve
 from midfill.hub.store import cache_folder, stored
 
 __all__ = [
@@ -10,9 +10,12 @@ __all__ = [
     "Progress",
     "Report",
     "cache_folder",
+    "config_of",
     "default_model",
     "entries",
+    "entry_of",
     "find",
+    "on_disk",
     "pull",
     "pull_entry",
     "resolve",

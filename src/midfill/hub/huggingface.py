@@ -6,17 +6,19 @@ its downloader starts every interrupted file again from zero and checks only siz
 where it stopped, also in a later process, and checks the SHA-256 the hub states.
 """
 
+import contextlib
 import hashlib
 import os
 import re
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from midfill.errors import DownloadError
 from midfill.hub.catalogue import HubSource, ModelEntry
-from midfill.hub.progress import Progress, Report
+from midfill.hub.progress import Progress, Report, silent
 from midfill.hub.store import (
     Kept,
     KeptFile,
@@ -28,6 +30,7 @@ from midfill.hub.store import (
 
 ATTEMPTS = 5  # connections in a row that bring no new byte
 RETRY_WAIT_S = 1.0
+CONFIG = "config.json"
 _BUSY = {429, 500, 502, 503, 504}
 _COMPANIONS = re.compile(  # everything beside the weights that a model is loaded with
     r"config\.json|generation_config\.json|tokenizer\.(json|model)|tokenizer_config\.json"
@@ -53,18 +56,27 @@ def fetch(
 
     What another program left whole in huggingface_hub's cache is used from there, unless `force`.
     """
-    from huggingface_hub.errors import (
-        HFValidationError,
-        HTTPError,  # pyright: ignore[reportPrivateImportUsage]
-    )
-
     if not force and (kept := _shared(entry, source, report)):
         return kept
-    try:
-        with disk_errors(entry):
-            return _fetch_repository(entry, source, folder, report)
-    except (HTTPError, HFValidationError, OSError) as error:
-        raise _explained(entry, source, error) from error
+    with _explaining(entry, source):
+        return _fetch_repository(entry, source, folder, report)
+
+
+def read_config(entry: ModelEntry, source: HubSource) -> bytes:
+    """config.json of a repository and nothing else, verified; it is not kept."""
+    if cached := _cached(source, CONFIG):
+        return Path(cached).read_bytes()
+    with _explaining(entry, source), tempfile.TemporaryDirectory() as folder:
+        commit, listing = _list(source)
+        file = next((file for file in listing if file.name == CONFIG), None)
+        if file is None:
+            raise DownloadError(
+                f"{source.repo} has no {CONFIG}",
+                why="only its weights can tell its configuration",
+                fix=f"midfill pull {entry.name}",
+            )
+        _fetch_file(entry, source, commit, file, Path(folder), silent)
+        return (Path(folder) / CONFIG).read_bytes()
 
 
 def _fetch_repository(entry: ModelEntry, source: HubSource, folder: Path, report: Report) -> Kept:
@@ -72,7 +84,8 @@ def _fetch_repository(entry: ModelEntry, source: HubSource, folder: Path, report
     wanted = choose(entry, source, listing)
     missing = [file for file in wanted if not (folder / file.name).exists()]
     check_space(entry, sum((file.size or 0) - _part_size(folder, file) for file in missing))
-    total = sum(file.size or 0 for file in wanted)
+    sizes = [file.size for file in wanted]
+    total = None if None in sizes else sum(file.size or 0 for file in wanted)
     done, files = 0, {}
     for file in wanted:
         shifted = _offset(report, done, total)
@@ -81,12 +94,12 @@ def _fetch_repository(entry: ModelEntry, source: HubSource, folder: Path, report
     return Kept(source=str(source), path=_to_load(files), files=files, commit=commit)
 
 
-def _offset(report: Report, before: int, total: int) -> Report:
+def _offset(report: Report, before: int, total: int | None) -> Report:
     """A report for one file that counts the whole repository."""
 
     def shifted(progress: Progress) -> None:
         done = before + progress.done_bytes
-        report(Progress(label=progress.label, done_bytes=done, total_bytes=total or None))
+        report(Progress(label=progress.label, done_bytes=done, total_bytes=total))
 
     return shifted
 
@@ -284,14 +297,9 @@ def _fault(file: RemoteFile, path: Path, report: Report) -> tuple[str, str] | No
 
 def _shared(entry: ModelEntry, source: HubSource, report: Report) -> Kept | None:
     """The same model in huggingface_hub's cache, where it is whole; nothing is copied."""
-    from huggingface_hub import try_to_load_from_cache
-
-    anchor = source.file or "config.json"
-    try:
-        found = try_to_load_from_cache(source.repo, anchor, revision=source.revision)
-    except ValueError:  # not a name the hub would accept: its own answer says so
-        return None
-    if not isinstance(found, str):
+    anchor = source.file or CONFIG
+    found = _cached(source, anchor)
+    if found is None:
         return None
     snapshot = Path(found[: -len(anchor)])
     listing = [_blob(path, snapshot) for path in snapshot.rglob("*") if path.is_file()]
@@ -309,6 +317,17 @@ def _shared(entry: ModelEntry, source: HubSource, report: Report) -> Kept | None
     }
     path = str(snapshot / _to_load(file.name for file in wanted))
     return Kept(source=f"{source}, cached", path=path, files=files, commit=snapshot.name)
+
+
+def _cached(source: HubSource, file: str) -> str | None:
+    """Where huggingface_hub's cache keeps a file of the repository, if it does."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(source.repo, file, revision=source.revision)
+    except ValueError:  # not a name the hub would accept: its own answer says so
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _blob(path: Path, snapshot: Path) -> RemoteFile:
@@ -330,6 +349,21 @@ def _has_all_shards(wanted: list[RemoteFile]) -> bool:
 # --- what went wrong ------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def _explaining(entry: ModelEntry, source: HubSource) -> Iterator[None]:
+    """Turn what the hub, the network or the disk refuses into the user's error."""
+    from huggingface_hub.errors import (
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]
+    )
+
+    try:
+        with disk_errors(entry):
+            yield
+    except (HTTPError, HFValidationError, OSError) as error:
+        raise _explained(entry, source, error) from error
+
+
 def _explained(entry: ModelEntry, source: HubSource, error: Exception) -> DownloadError:
     """The user's error for what the hub or the network answered."""
     from huggingface_hub import constants, errors
@@ -337,25 +371,26 @@ def _explained(entry: ModelEntry, source: HubSource, error: Exception) -> Downlo
     endpoint = _endpoint() or constants.ENDPOINT
     page = f"{endpoint}/{source.repo}"
     pull = f"midfill pull {entry.name}"
+    login = f"hf auth login && {pull}"
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
     if isinstance(error, errors.OfflineModeIsEnabled):
         why, fix = "HF_HUB_OFFLINE is set and it is not on this disk", f"HF_HUB_OFFLINE=0 {pull}"
     elif isinstance(error, errors.GatedRepoError):
-        why, fix = f"its licence must be accepted first, at {page}", f"HF_TOKEN=hf_... {pull}"
+        why, fix = f"its licence must be accepted first, at {page}", login
     elif isinstance(error, errors.RevisionNotFoundError):
         why = f"{page} has no revision {source.revision!r}"
         fix = f"midfill pull {source.repo}"
     elif isinstance(error, errors.RepositoryNotFoundError):
         why = f"{page} does not exist, or is private and HF_TOKEN does not open it"
         why += f"; nor is there a folder {entry.name}" if "/" in entry.name else ""
-        fix = f"HF_TOKEN=hf_... {pull}"
+        fix = login
     elif status in (401, 403):
-        why, fix = f"{page} refuses these credentials ({status})", f"HF_TOKEN=hf_... {pull}"
+        why, fix = f"{page} refuses these credentials ({status})", login
     elif status is not None:
         why, fix = f"{endpoint} answered {status}", pull
     elif isinstance(error, errors.HFValidationError):
         why, fix = " ".join(str(error).split()), "midfill models"
     else:
         why = f"{endpoint} cannot be reached or broke off ({str(error) or type(error).__name__})"
-        fix = f"HF_ENDPOINT=https://your.mirror {pull}"
+        why, fix = f"{why}; HF_ENDPOINT can name a mirror", pull
     return DownloadError(f"{entry.name} cannot be fetched from the hub", why=why, fix=fix)

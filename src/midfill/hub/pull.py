@@ -1,6 +1,8 @@
 """From a model's name to files on this disk: `pull` fetches, `resolve` fetches what is missing."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from midfill.errors import DownloadError
 from midfill.hub import catalogue, huggingface, wheel
@@ -15,12 +17,51 @@ def resolve(name: str, *, progress: Report | None = None) -> Path:
     `name` is a path, a name of the catalogue, or a repository of the hub
     (`owner/name[@revision][:file.gguf]`). What is stored already needs no network.
     """
-    return _path(name) or pull_entry(_entry(name), progress=progress)
+    return _path(name) or pull_entry(entry_of(name), progress=progress)
+
+
+def on_disk(name: str) -> Path | None:
+    """The same as `resolve` where nothing must be fetched, else None; asks nobody."""
+    return _path(name) or stored(entry_of(name))
+
+
+def config_of(name: str) -> tuple[dict[str, Any], HubSource]:
+    """config.json of a model that is no path, without its weights, and the repository it is from.
+
+    Raises DownloadError, also where only the whole model tells its configuration.
+    """
+    entry = entry_of(name)
+    source = _with_config(entry)
+    if source is None:
+        raise DownloadError(
+            f"{entry.name} is not on this disk",
+            why="none of its sources has its configuration apart from the weights",
+            fix=f"midfill pull {entry.name}",
+        )
+    try:
+        raw = json.loads(huggingface.read_config(entry, source))
+    except ValueError:
+        raw = None
+    if not isinstance(raw, dict):
+        raise DownloadError(
+            f"config.json of {source} cannot be read",
+            why="it holds no JSON object",
+            fix="midfill models",
+        )
+    return raw, source
+
+
+def _with_config(entry: ModelEntry) -> HubSource | None:
+    """A repository with the model's config.json: one of its own, or of the same family and size."""
+    size = entry.family, entry.parameters
+    same = [e for e in catalogue.entries() if e.parameters and (e.family, e.parameters) == size]
+    sources = (source for e in (entry, *same) for source in e.sources)
+    return next((s for s in sources if isinstance(s, HubSource) and s.file is None), None)
 
 
 def pull(name: str, *, progress: Report | None = None, force: bool = False) -> Path:
     """The same as `resolve`; `force` verifies every file again and fetches what has changed."""
-    return _path(name) or pull_entry(_entry(name), progress=progress, force=force)
+    return _path(name) or pull_entry(entry_of(name), progress=progress, force=force)
 
 
 def pull_entry(entry: ModelEntry, *, progress: Report | None = None, force: bool = False) -> Path:
@@ -83,7 +124,7 @@ def _path(name: str) -> Path | None:
     return None
 
 
-def _entry(name: str) -> ModelEntry:
+def entry_of(name: str) -> ModelEntry:
     """The catalogue's or the hub's entry for a name that is no existing path."""
     if entry := catalogue.on_hub(name):
         return entry

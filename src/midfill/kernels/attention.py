@@ -1,8 +1,8 @@
 """Softmax attention whose query heads may share key/value heads: multi-head, grouped, multi-query.
 
 `reference` is exact and readable, and what float32 uses; `fused` is torch's fused kernel, for the
-narrow types. Shapes: B batch, H query heads, G key/value heads (H is a multiple), S new tokens,
-T tokens in all, W key width, V value width.
+narrow types. Shapes: B batch, H query heads, J key/value heads, Q query heads of each (H = J·Q),
+S new tokens, T tokens in all, U key width, V value width.
 """
 
 import torch
@@ -15,9 +15,9 @@ ROWS = 1 << 24  # up to so many scores, query heads are worth joining: the mask 
 
 
 def attend(
-    q: Float[Tensor, "B H S W"],
-    k: Float[Tensor, "B G T W"],
-    v: Float[Tensor, "B G T V"],
+    q: Float[Tensor, "B H S U"],
+    k: Float[Tensor, "B J T U"],
+    v: Float[Tensor, "B J T V"],
     *,
     scale: float,
     mask: Bool[Tensor, "#B 1 S T"] | None = None,
@@ -29,9 +29,9 @@ def attend(
 
 
 def reference(
-    q: Float[Tensor, "B H S W"],
-    k: Float[Tensor, "B G T W"],
-    v: Float[Tensor, "B G T V"],
+    q: Float[Tensor, "B H S U"],
+    k: Float[Tensor, "B J T U"],
+    v: Float[Tensor, "B J T V"],
     *,
     scale: float,
     mask: Bool[Tensor, "#B 1 S T"] | None = None,
@@ -39,34 +39,36 @@ def reference(
 ) -> Float[Tensor, "B H S V"]:
     """The formula, over blocks of queries so that long contexts fit."""
     B, H, S, _ = q.shape
-    G, T = k.shape[1], k.shape[2]
-    if causal:
-        mask = torch.ones(S, T, dtype=torch.bool, device=q.device).tril(T - S)[None, None]
+    J, T = k.shape[1], k.shape[2]
+    tokens = torch.arange(T, device=q.device)
     rows = max(SCORES // (B * H * T), 1)
     out = []
     for start in range(0, S, rows):
         block = q[:, :, start : start + rows]
-        seen = None if mask is None else mask[:, :, None, start : start + rows]
-        out.append(_attend_block(block.unflatten(1, (G, -1)), k, v, scale, seen))
+        if causal:  # these rows alone: all S·T of a long prompt would not fit
+            seen = tokens <= tokens[start + T - S :][: block.shape[2], None]
+        else:
+            seen = None if mask is None else mask[:, :, None, start : start + rows]
+        out.append(_attend_block(block.unflatten(1, (J, -1)), k, v, scale, seen))
     return out[0] if len(out) == 1 else torch.cat(out, dim=2)
 
 
 def _attend_block(
-    q_BGJSW: Tensor, k_BGTW: Tensor, v_BGTV: Tensor, scale: float, mask: Tensor | None
+    q_BJQSU: Tensor, k_BJTU: Tensor, v_BJTV: Tensor, scale: float, mask: Tensor | None
 ) -> Tensor:
-    """The J query heads of a group are rows of one product with their shared keys and values."""
-    J, S = q_BGJSW.shape[2:4]
-    scores = (q_BGJSW.flatten(2, 3) @ k_BGTW.mT).unflatten(2, (J, S)) * scale
+    """The Q query heads of a group are rows of one product with their shared keys and values."""
+    Q, S = q_BJQSU.shape[2:4]
+    scores_BJQST = (q_BJQSU.flatten(2, 3) @ k_BJTU.mT).unflatten(2, (Q, S)) * scale
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    probs = scores.softmax(-1, dtype=torch.float32).to(v_BGTV.dtype)
-    return (probs.flatten(2, 3) @ v_BGTV).unflatten(2, (J, S)).flatten(1, 2)
+        scores_BJQST = scores_BJQST.masked_fill(~mask, -torch.inf)
+    probs_BJQST = scores_BJQST.softmax(-1, dtype=torch.float32).to(v_BJTV.dtype)
+    return (probs_BJQST.flatten(2, 3) @ v_BJTV).unflatten(2, (Q, S)).flatten(1, 2)
 
 
 def fused(
-    q: Float[Tensor, "B H S W"],
-    k: Float[Tensor, "B G T W"],
-    v: Float[Tensor, "B G T V"],
+    q: Float[Tensor, "B H S U"],
+    k: Float[Tensor, "B J T U"],
+    v: Float[Tensor, "B J T V"],
     *,
     scale: float,
     mask: Bool[Tensor, "#B 1 S T"] | None = None,
@@ -87,11 +89,11 @@ def fused(
 def _fused_rows(q: Tensor, k: Tensor, v: Tensor, *, scale: float, mask: Tensor | None) -> Tensor:
     """The heads of a group as rows over their shared keys, which are then read once: for one new
     token of 16 latent heads over 4,096 tokens 25 times as fast (bench/mla_crossover.py)."""
-    J, S = q.shape[1] // k.shape[1], q.shape[2]
-    rows = q.unflatten(1, (-1, J)).flatten(2, 3)
-    mask = None if mask is None else mask.repeat(1, 1, J, 1)
+    Q, S = q.shape[1] // k.shape[1], q.shape[2]
+    rows = q.unflatten(1, (-1, Q)).flatten(2, 3)
+    mask = None if mask is None else mask.repeat(1, 1, Q, 1)
     out = F.scaled_dot_product_attention(rows, k, v, attn_mask=mask, scale=scale)
-    return out.unflatten(2, (J, S)).flatten(1, 2)
+    return out.unflatten(2, (Q, S)).flatten(1, 2)
 
 
 def _mask(mask: Tensor | None, causal: bool, q: Tensor) -> Tensor | None:

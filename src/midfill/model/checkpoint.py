@@ -10,6 +10,7 @@ from torch import Tensor
 
 from midfill.config.model import ModelConfig
 from midfill.errors import CheckpointError
+from midfill.kernels.linear import PackedLinear
 from midfill.model.gguf import GGUFFile
 from midfill.model.gguf_config import gguf_config
 from midfill.model.gguf_weights import GGUFWeights
@@ -125,6 +126,23 @@ def load_network(checkpoint: Checkpoint, dtype: torch.dtype, device: str = "cpu"
     if config.tie_embedding:
         network.lm_head.weight = network.embed_tokens.weight
     return network.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def pack_linears(network: Transformer, weights: Weights) -> None:
+    """Lay the matrices of a bfloat16 network out for the processor, one at a time.
+
+    The router and the KV expansion stay as they are: their weights are used in other ways too.
+    """
+    named = [(name, m) for name, m in network.named_modules() if isinstance(m, torch.nn.Linear)]
+    for name, layer in named:
+        if name.endswith((".gate", ".kv_b_proj")):
+            continue
+        owner, _, leaf = name.rpartition(".")
+        setattr(network.get_submodule(owner), leaf, PackedLinear(layer))
+        layer.weight = None  # type: ignore[assignment]
+        if not (name == "lm_head" and network.config.tie_embedding):
+            weights.release(original_name(name + ".weight"))
 
 
 def original_name(parameter: str) -> str:

@@ -23,7 +23,8 @@ from midfill.config.server import ServerConfig
 from midfill.engine.results import Piece
 from midfill.errors import RequestError, UserError
 from midfill.server import openai, page, sse
-from midfill.server.guard import Guard, error_response, http_error, internal_error
+from midfill.server.guard import Guard, error_response, http_error
+from midfill.server.record import Record
 from midfill.server.schema import ChatRequest, CompletionRequest
 from midfill.server.work import start
 from midfill.server.worker import Job, Worker
@@ -64,7 +65,7 @@ class Models:
             "created": self.since,
             "owned_by": "midfill",
             "context_length": model.context,
-            "fim": model.tokenizer.fim is not None,
+            "fim": model.can_fill,
             "chat": model.tokenizer.chat_template is not None,
         }
 
@@ -120,6 +121,8 @@ class Desk:
     ) -> Response:
         """Run the work of `dialect` and return its stream or its body; stop when the client left."""
         work = dialect.tally.work
+        record = Record.of(request)
+        record.tally = dialect.tally
         try:
             job = self.worker.submit(await run_in_threadpool(start, coder, work))
         except RequestError as error:
@@ -128,8 +131,9 @@ class Desk:
             raise
         headers = _warning_header(work.warnings)
         if stream:
-            failed = _Reporter(request)
-            content = sse.events(_chunks(job, dialect), failed)
+            content = sse.events(
+                _chunks(job, dialect), lambda error: openai.error_body(record.failed(error))
+            )
             return sse.EventStream(content, on_close=job.cancel, headers=headers)
         watch = asyncio.create_task(sse.call_when_gone(request.receive, job.cancel))
         try:
@@ -236,17 +240,20 @@ def _add_information(app: FastAPI) -> None:
 
 
 def _add_errors(app: FastAPI, config: ServerConfig) -> None:
-    @app.exception_handler(RequestError)
-    async def refused(request: Request, error: RequestError) -> Response:
-        return error_response(error)
+    def answer(request: Request, error: Exception) -> Response:
+        return error_response(Record.of(request).failed(error))
+
+    @app.exception_handler(UserError)
+    async def refused(request: Request, error: UserError) -> Response:
+        return answer(request, error)
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
-        return error_response(http_error(error.status_code, config.max_body))
+        return answer(request, http_error(error.status_code, config.max_body))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return error_response(_invalid_body(request, error.errors()))
+        return answer(request, _invalid_body(request, error.errors()))
 
 
 async def _chunks(job: Job[Piece], dialect: openai.Dialect) -> AsyncIterator[Any]:
@@ -258,19 +265,6 @@ async def _chunks(job: Job[Piece], dialect: openai.Dialect) -> AsyncIterator[Any
     last = dialect.last_chunk()
     if last is not None:
         yield last
-
-
-class _Reporter:
-    """Turns what ended a stream into its last chunk; a bug is logged with the request's id."""
-
-    def __init__(self, request: Request) -> None:
-        self._id = request.scope["request_id"]
-
-    def __call__(self, error: Exception) -> dict[str, Any]:
-        if isinstance(error, RequestError):
-            return openai.error_body(error)
-        log.error("request %s failed in its stream", self._id, exc_info=error)
-        return openai.error_body(internal_error())
 
 
 def _invalid_body(request: Request, errors: Sequence[Any]) -> RequestError:

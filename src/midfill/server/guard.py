@@ -1,11 +1,10 @@
-"""What stands before every route: request id, host, key, body size, and no traceback outside.
+"""What stands before every route: request id, log, host, key, body size, no traceback outside.
 
 Plain ASGI, because Starlette's own middleware base hides disconnects from the routes.
 """
 
 import hmac
 import ipaddress
-import logging
 import re
 import uuid
 
@@ -17,8 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from midfill.config.server import ServerConfig
 from midfill.errors import RequestError
 from midfill.server.openai import error_body
-
-log = logging.getLogger(__name__)
+from midfill.server.record import Record
 
 OPEN_PATHS = ("/health", "/")  # the page holds nothing secret, and is where a person gives the key
 DISCARD = 8  # times max_body that is read and thrown away, so that the client sees the 413
@@ -39,14 +37,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        scope["request_id"] = request_id(headers)
-        started = False
+        record = Record(request_id(headers), scope["method"], scope["path"])
+        scope["record"] = record
 
         async def send_marked(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
-                MutableHeaders(scope=message)["X-Request-Id"] = scope["request_id"]
+                record.status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = record.id
             await send(message)
 
         try:
@@ -54,12 +51,13 @@ class Guard:
             limited = await self._limit(headers, receive)
             _take_as_json(scope, headers)
             await self._app(scope, limited, send_marked)
-        except RequestError as error:
-            await error_response(error)(scope, receive, send_marked)
-        except Exception:
-            log.exception("request %s failed", scope["request_id"])
-            if not started:
-                await error_response(internal_error())(scope, receive, send_marked)
+        except Exception as error:
+            told = record.failed(error)
+            if not record.status:
+                await error_response(told)(scope, receive, send_marked)
+        finally:
+            if self._config.log_requests:
+                record.write()
 
     def _admit(self, path: str, headers: Headers) -> None:
         if self._local and not is_loopback(_host_name(headers.get("host", ""))):
@@ -141,17 +139,6 @@ def http_error(status: int, limit: int) -> RequestError:
         why="it is not UTF-8 text that holds a JSON object of sane depth",
         fix="send UTF-8 JSON",
         status=status,
-    )
-
-
-def internal_error() -> RequestError:
-    """Build the error for a bug: the log has the traceback, the client has the request id."""
-    return RequestError(
-        "the server failed",
-        why="an internal error, logged with this request's id",
-        fix="try again; if it stays, report the X-Request-Id",
-        code="internal",
-        status=500,
     )
 
 

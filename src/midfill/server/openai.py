@@ -2,6 +2,7 @@
 
 import codecs
 import math
+import re
 import time
 import uuid
 from collections import defaultdict
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import midfill
 from midfill.engine.results import Piece, TokenLogprob, Usage
-from midfill.errors import RequestError
+from midfill.errors import RequestError, UserError
 from midfill.server.schema import ChatRequest, CompletionRequest
 from midfill.server.work import Choice, Tally, Work
 
@@ -23,12 +24,13 @@ Body = dict[str, Any]
 def completion_work(coder: "Coder", request: CompletionRequest) -> Work:
     """Return what /v1/completions asks for."""
     request.check()
-    sampling = request.sampling(coder.defaults)
     if request.suffix is None:
         encoded = [coder.encode_prompt(prompt) for prompt in request.prompts]
     else:
         texts = [text for text in request.prompts if isinstance(text, str)]
         encoded = [coder.encode_fill(text, request.suffix) for text in texts]
+    room = min(coder.room(prompt) for prompt in encoded)
+    sampling = request.sampling(coder.defaults, room)
     return Work(model=coder.name, prompts=tuple(encoded), sampling=sampling, keep=request.n or 1)
 
 
@@ -44,8 +46,15 @@ def chat_work(coder: "Coder", request: ChatRequest) -> Work:
             code="chat_not_supported",
         )
     sampling = request.sampling(coder.defaults)
-    messages = [message.plain() for message in request.messages]
-    prompt = coder.encode_chat(messages, continue_last=request.continues)
+    try:
+        prompt = coder.encode_chat(request.messages)
+    except RecursionError:
+        raise RequestError(
+            "the messages cannot be read",
+            why="one holds lists or objects that are nested too deeply",
+            fix="send flat messages",
+            param="messages",
+        ) from None
     return Work(model=coder.name, prompts=(prompt,), sampling=sampling, keep=sampling.n)
 
 
@@ -240,6 +249,15 @@ def error_body(error: RequestError) -> Body:
             "code": error.code,
         }
     }
+
+
+def model_error(error: UserError) -> RequestError:
+    """Build the error for a model that cannot do its part: the client is told, but no folders."""
+    what, why, fix = (_FOLDERS.sub("", text) for text in (error.what, error.why, error.fix))
+    return RequestError(what, why=why, fix=fix, code="model_error", status=500)
+
+
+_FOLDERS = re.compile(r"(?<![\w./:\\])(~|[A-Za-z]:)?[/\\]([^/\\\s'\"]+[/\\])+")  # of absolute paths
 
 
 def _error_type(status: int) -> str:

@@ -6,7 +6,8 @@ import json
 import logging
 import shlex
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -33,21 +34,23 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; `announce` gets the URL and a curl line once all is ready.
 
-    Raises ConfigError or ResourceError when the address cannot be used, and whatever the loaders
-    raise.
+    Raises ConfigError or ResourceError when the address cannot be used, TokenizerError when a model
+    has no tokenizer, and whatever the loaders raise.
     """
     sock = listen(config)
     failures: list[BaseException] = []
+    loaded: list[Coder] = []
 
     def load(read: "Callable[[], Coder]", *, last: bool) -> "Coder":
         try:
-            coder = read()
+            loaded.append(coder := read())
+            _ = coder.tokenizer  # raises for a model without one: it could answer no request
+            if last:
+                announce(greeting(loaded, config, sock.getsockname()[1]))
         except BaseException as error:
             failures.append(error)
             server.should_exit = True
             raise
-        if last:
-            announce(greeting(coder, config, sock.getsockname()[1]))
         return coder
 
     app = create_app(
@@ -57,7 +60,8 @@ def serve(
     )
     server = Server(app)
     try:
-        server.run(sockets=[sock])
+        with request_log(config):
+            server.run(sockets=[sock])
     finally:
         sock.close()
     if failures:
@@ -125,11 +129,29 @@ def listen(config: ServerConfig) -> socket.socket:
     return sock
 
 
-def greeting(coder: "Coder", config: ServerConfig, port: int) -> str:
-    """Return the lines that say where the server is and how to try it."""
+@contextmanager
+def request_log(config: ServerConfig) -> Iterator[None]:
+    """Write a line per request on stderr while this lasts, if `config` wants it."""
+    if not config.log_requests:
+        yield
+        return
+    logger, handler = logging.getLogger("midfill.server"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+
+
+def greeting(coders: "Sequence[Coder]", config: ServerConfig, port: int) -> str:
+    """Return the lines that say where the server is and how to try it; the last model chats."""
     shown = f"[{config.host}]" if ":" in config.host else config.host
     url = f"http://{shown}:{port}"
-    if coder.tokenizer.chat_template is not None:
+    if coders[-1].tokenizer.chat_template is not None:
         path, body = (
             "chat/completions",
             {
@@ -148,13 +170,15 @@ def greeting(coder: "Coder", config: ServerConfig, port: int) -> str:
     key = '-H "Authorization: Bearer $MIDFILL_API_KEY" ' if config.api_keys else ""
     header = "-H 'Content-Type: application/json'"
     curl = f"curl -s {url}/v1/{path} {header} {key}-d {shlex.quote(json.dumps(body))}"
-    return f"{coder.name} is ready at {url}\n{curl}"
+    if len(coders) == 1:
+        return f"{coders[0].name} is ready at {url}\n{curl}"
+    return f"{coders[0].name}, and {coders[-1].name} for chat, are ready at {url}\n{curl}"
 
 
 def _bad_host(config: ServerConfig) -> UserError:
     return ConfigError(
         f"{config.host!r} is no address to listen on",
-        why="it does not name this machine, or the port is not between 0 and 65535",
+        why="it does not name this machine",
         fix="use --host 127.0.0.1",
     )
 

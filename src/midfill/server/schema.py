@@ -5,7 +5,7 @@ Field names and limits are OpenAI's, with the extensions that other engines shar
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -140,11 +140,15 @@ class CompletionRequest(Request):
                 param="prompt",
             )
 
-    def sampling(self, defaults: Mapping[str, float]) -> Sampling:
-        """Return how to sample; a fill is greedy and longer unless the request says otherwise."""
+    def sampling(self, defaults: Mapping[str, float], room: int) -> Sampling:
+        """Return how to sample; a fill is greedy and longer unless the request says otherwise.
+
+        `room` is how many tokens fit behind the longest prompt. It cuts the default length, which
+        nobody asked for; a length that was asked for and does not fit is refused by the engine.
+        """
         fields = self.shared_sampling(defaults)
         fill = self.suffix is not None
-        fields.setdefault("max_tokens", 128 if fill else 16)
+        fields.setdefault("max_tokens", max(min(128 if fill else 16, room), 1))
         if fill and self.temperature is None:
             fields["temperature"] = 0.0
         if self.best_of is not None:
@@ -154,39 +158,10 @@ class CompletionRequest(Request):
         return Sampling(**fields, echo=bool(self.echo))
 
 
-class TextPart(BaseModel):
-    """One part of a message; only text can be read."""
-
-    type: Literal["text"]
-    text: Text
-
-
-class Message(BaseModel):
-    """One turn of a conversation."""
-
-    model_config = ConfigDict(extra="allow")
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
-    prefix: Flag | None = None  # DeepSeek: this opens the answer, and generation continues it
-
-    @property
-    def text(self) -> str:
-        """The content as one text."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content)
-
-    def plain(self) -> dict[str, str]:
-        """Return the message as chat templates read it."""
-        role = "system" if self.role == "developer" else self.role
-        return {"role": role, "content": self.text}
-
-
 class ChatRequest(Request):
-    """POST /v1/chat/completions."""
+    """POST /v1/chat/completions; what a message may hold, the tokenizer checks."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=4096)]
+    messages: Annotated[list[Any], Field(max_length=4096)]
     max_completion_tokens: Count | None = None
     logprobs: Flag | None = None
     top_logprobs: Annotated[int, Field(strict=True, ge=0, le=20)] | None = None
@@ -199,11 +174,6 @@ class ChatRequest(Request):
         if self.max_completion_tokens is not None:  # OpenAI's newer name of max_tokens
             self.max_tokens = self.max_completion_tokens
         return self
-
-    @property
-    def continues(self) -> bool:
-        """Whether the last message opens the answer."""
-        return bool(self.messages[-1].prefix)
 
     def check(self) -> None:
         """Refuse what is not built and what cannot be honoured."""
@@ -219,15 +189,6 @@ class ChatRequest(Request):
                 fix="add logprobs: true",
                 param="top_logprobs",
             )
-        for number, message in enumerate(self.messages, 1):
-            last = number == len(self.messages)
-            if message.prefix and not (last and message.role == "assistant"):
-                raise RequestError(
-                    f"messages[{number - 1}] has prefix: true",
-                    why="only the last message, of role assistant, can open the answer",
-                    fix="move the prefix to the last message, or leave it out",
-                    param=f"messages[{number - 1}].prefix",
-                )
 
     def sampling(self, defaults: Mapping[str, float]) -> Sampling:
         """Return how to sample; without a limit the answer may fill the context."""

@@ -30,9 +30,9 @@ class Conversation:
             self.set_system(system)
 
     def set_system(self, text: str) -> None:
-        """Replace the system message; a V1 template wants a line end behind it."""
+        """Replace the system message."""
         self.messages = [m for m in self.messages if m["role"] != "system"]
-        self.messages.insert(0, {"role": "system", "content": text.rstrip("\n") + "\n"})
+        self.messages.insert(0, {"role": "system", "content": text})
 
     def reset(self) -> None:
         """Forget everything but the system message."""

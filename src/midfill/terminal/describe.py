@@ -7,44 +7,46 @@ from typing import Any
 
 from midfill.config.model import DTYPE_BYTES, MLAConfig, ModelConfig
 from midfill.errors import ConfigError, DownloadError
-from midfill.hub import entries, find, resolve, stored
+from midfill.hub import config_of, entries, entry_of, on_disk
+from midfill.model.files import checkpoint_path, weight_files
+from midfill.model.gguf import GGUFFile
+from midfill.model.gguf_config import describe_types, gguf_config
+from midfill.model.hf_config import parse_config, read_config
 from midfill.recipes.models import MODELS
 
 
 def find_config(name: str) -> tuple[ModelConfig, str, int | None]:
     """The configuration that `name` means, where it comes from, and its bytes on disk if there.
 
-    A recipe, a path, a catalogue model (its recipe, when it has not been pulled), or a hub name.
-    Raises ConfigError with the nearest name.
+    A recipe, a path, a stored model, the recipe of a model of the catalogue, or config.json alone
+    from the hub: no weights are fetched. Raises ConfigError with the nearest name, DownloadError.
     """
     if name in MODELS and not Path(name).exists():
         return MODELS[name](), f"recipe {name}", None
     try:
-        entry = None if Path(name).exists() else find(name)
+        path = on_disk(name)
     except DownloadError:
-        entry = None
-    if entry is not None and stored(entry) is None:
-        recipe = _recipe_of(entry.name)
-        if recipe is not None:
-            return MODELS[recipe](), f"recipe {recipe}", None
-    if entry is None and not Path(name).exists() and "/" not in name:
-        raise _unknown(name)
-    return _read(resolve(name))
+        if "/" in name or Path(name).exists():
+            raise
+        raise _unknown(name) from None
+    if path is not None:
+        return _read(path)
+    if recipe := _recipe_of(entry_of(name).name):
+        return MODELS[recipe](), f"recipe {recipe}", None
+    raw, source = config_of(name)
+    where = f"config.json of {source}"
+    return parse_config(raw, where), where, None
 
 
 def _read(path: Path) -> tuple[ModelConfig, str, int]:
     """The configuration of a checkpoint; only headers are read."""
-    from midfill.model.gguf import GGUFFile
-    from midfill.model.gguf_config import describe_types, gguf_config
-    from midfill.model.hf_config import read_config
-
-    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
-    if ggufs and not (path / "config.json").exists():
-        file = GGUFFile(ggufs[0])
-        types = ", ".join(f"{n} x {t}" for t, n in describe_types(file.tensors).items())
-        return gguf_config(file), f"GGUF file {ggufs[0]} ({types})", file.bytes
-    files = [f for pattern in ("*.safetensors", "*.bin") for f in path.glob(pattern)]
-    return read_config(path), f"Hugging Face folder {path}", sum(f.stat().st_size for f in files)
+    found = checkpoint_path(path)
+    if found.is_dir():
+        size = sum(file.stat().st_size for file in weight_files(found))
+        return read_config(found), f"Hugging Face folder {found}", size
+    file = GGUFFile(found)
+    types = ", ".join(f"{n} x {t}" for t, n in describe_types(file.tensors).items())
+    return gguf_config(file), f"GGUF file {found} ({types})", file.bytes
 
 
 def _recipe_of(entry: str) -> str | None:

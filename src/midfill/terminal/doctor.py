@@ -1,5 +1,6 @@
 """What this machine can do, what is missing, and how to mend it."""
 
+import dataclasses
 import os
 import platform
 import shutil
@@ -11,6 +12,8 @@ from typing import Literal
 
 from midfill.errors import UserError
 from midfill.hub import cache_folder, default_model, find, stored
+from midfill.terminal import show
+from midfill.terminal.load import Others, cores, idle_cores
 
 GIB = 2**30
 Status = Literal["ok", "note", "fail"]
@@ -24,6 +27,19 @@ class Finding:
     status: Status
     detail: str
     fix: str = ""
+
+
+def report(*, json: bool, quiet: bool) -> int:
+    """Print every finding, or with `quiet` only what is worth knowing; 1 if one is a failure."""
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not json and not (quiet and finding.status == "ok"):
+            fix = f"\n{'':21}fix: {finding.fix}" if finding.fix else ""
+            print(f"{finding.status:>4}  {finding.what:<15}{finding.detail}{fix}", flush=True)
+    if json:
+        show.as_json([dataclasses.asdict(finding) for finding in findings])
+    return int(any(finding.status == "fail" for finding in findings))
 
 
 def examine() -> Iterator[Finding]:
@@ -65,8 +81,10 @@ def _torch() -> Finding:
 def _processor() -> Finding:
     import torch
 
+    from midfill.engine.load import multiplies_bfloat16
+
     level = torch.backends.cpu.get_cpu_capability()
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if multiplies_bfloat16():
         return Finding("processor", "ok", f"{level}; multiplies bfloat16: --dtype auto uses it")
     return Finding(
         "processor",
@@ -79,22 +97,17 @@ def _processor() -> Finding:
 def _threads() -> Finding:
     import torch
 
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most, busy = torch.get_num_threads(), Others().busy_cores()
+    threads = min(most, idle_cores(busy))
+    detail = f"{threads} by default for {cores()} cores, of which others use {busy:.1f}"
+    if threads == most:
+        return Finding("threads", "ok", detail)
+    return Finding(
+        "threads",
+        "note",
+        f"{detail}: threads that wait for each other slow down badly beside other work",
+        "end the other work, or choose with --threads",
     )
-    threads, load = (
-        torch.get_num_threads(),
-        os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
-    )
-    detail = f"{threads} for {cores} cores, load {load:.1f}"
-    if threads > 1 and load > cores - threads + 1:
-        return Finding(
-            "threads",
-            "note",
-            f"{detail}: threads that wait for each other slow down badly beside other work",
-            "--threads 1",
-        )
-    return Finding("threads", "ok", detail)
 
 
 def _accelerator() -> Finding:

@@ -1,9 +1,9 @@
 """Drawing on a terminal: results on stdout, everything else on stderr."""
 
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from json import dumps
 from typing import Any
 
 from midfill.errors import UserError
@@ -19,7 +19,20 @@ def error(problem: UserError) -> None:
 
 def as_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(dumps(value, ensure_ascii=False, indent=2))
+
+
+def stream(pieces: Iterable[str]) -> None:
+    """Print the pieces of an answer on stdout as they come."""
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()
+
+
+def ready(text: str, *, json: bool) -> None:
+    """Print where a server listens and how to try it: `text` has a line for each."""
+    url, _, curl = text.partition("\n")
+    print(dumps({"ready": url, "curl": curl}) if json else text, flush=True)
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -75,6 +88,15 @@ def progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
             bars.update(tasks[state.label], completed=state.done_bytes, total=state.total_bytes)
 
         yield report
+
+
+def steps(
+    report: Callable[[Progress], None] | None, label: str
+) -> Callable[[int, int], None] | None:
+    """The same for work that tells only how many bytes are done, and how many there are."""
+    if report is None:
+        return None
+    return lambda done, total: report(Progress(label=label, done_bytes=done, total_bytes=total))
 
 
 class _Lines:

@@ -1,5 +1,6 @@
 """Where a prompt comes from: the command line, a file, a pipe, or a place in a file."""
 
+import io
 import re
 import sys
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def place(at: str) -> Around:
             why="a place is FILE:LINE or FILE:LINE:COLUMN",
             fix="--at main.py:12",
         )
-    lines = read_text(match[1]).splitlines(keepends=True)
+    lines = io.StringIO(read_text(match[1])).readlines()  # only \n and \r\n end one, as in editors
     number = int(match[2])
     if not 1 <= number <= len(lines) + 1:
         raise ConfigError(
@@ -59,7 +60,7 @@ def place(at: str) -> Around:
             fix=f"--at {match[1]}:{max(len(lines), 1)}",
         )
     line = lines[number - 1] if number <= len(lines) else ""
-    bare = line.rstrip("\r\n")
+    bare = line.removesuffix("\n").removesuffix("\r")
     if match[3] is not None:
         column = min(int(match[3]) - 1, len(bare))
     else:
@@ -76,6 +77,19 @@ def prompt_text(prompt: str | None, file: str | None, at: str | None) -> str:
     if prompt is not None:
         return prompt
     return read_text(_file_or_pipe(file, "--prompt 'def fib(n):'"))
+
+
+def question(message: str | None, *, json: bool) -> str | None:
+    """The one thing to ask: a message, stdin for "-", or a pipe; None for a conversation."""
+    if message == "-" or (message is None and not sys.stdin.isatty()):
+        return read_text("-")
+    if json and message is None:
+        raise ConfigError(
+            "--json needs one question",
+            why="a conversation has no single result",
+            fix="add --message TEXT",
+        )
+    return message
 
 
 def hole(

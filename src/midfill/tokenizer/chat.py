@@ -17,6 +17,7 @@ from midfill.errors import RequestError, TokenizerError
 from midfill.tokenizer.messages import (
     checked,
     checked_tools,
+    end_system_lines,
     is_open,
     merge_turns,
     refused,
@@ -80,11 +81,21 @@ class ChatTemplate:
     @cached_property
     def takes_system(self) -> bool:
         """Whether a system message comes out of the template."""
+        return "probe" in self._probed
+
+    @cached_property
+    def glues_system(self) -> bool:
+        """Whether the template, as V1's, puts the user's heading into the last line of a system text."""
+        return "probe### Instruction:" in self._probed
+
+    @cached_property
+    def _probed(self) -> str:
+        """A system text `probe` and a question, rendered; nothing where that is refused."""
         probe = [{"role": "system", "content": "probe"}, {"role": "user", "content": "hello"}]
         try:
-            return "probe" in self._fill(probe, None, generation=True)
+            return self._fill(probe, None, generation=True)
         except RequestError:
-            return False
+            return ""
 
     def render(
         self,
@@ -112,9 +123,15 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, object]] | None = None,
         add_generation_prompt: bool = True,
         continue_last: bool = False,
+        end_system: bool = False,
     ) -> tuple[str, tuple[str, ...]]:
-        """The conversation with every sentinel the caller wrote broken, and what to remove then."""
+        """The conversation with every sentinel the caller wrote broken, and what to remove then.
+
+        `end_system` gives system texts the line end that V1's template leaves out behind them.
+        """
         turns, offered = checked(messages), checked_tools(tools)
+        if end_system and self.glues_system:
+            turns = end_system_lines(turns)
         opened = is_open(turns, continue_last)
         self._refuse_tools(turns, offered)
         mark, end = _unused([self.source, *self._special.values(), _spelled([turns, offered])])

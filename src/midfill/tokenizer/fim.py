@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from midfill.errors import RequestError
+from midfill.tokenizer.special import is_barred
 
 # family: tokens before the prefix, before the suffix, before the middle
 SPELLINGS = {
@@ -90,12 +91,12 @@ def look_alikes(text: str, sentinels: Iterable[str] = ()) -> list[str]:
     """Texts that look like, or are, FIM and sentence sentinels, in order, each once.
 
     In a prompt they stay ordinary text, so whoever typed them should be told. `sentinels` are the
-    tokenizer's own.
+    tokenizer's own; of those without bars only FIM's count: `<s>` and `<filename>` are HTML too.
     """
     found = [
         (match.start(), match[0])
         for match in _CANDIDATE.finditer(text)
         if re.sub(r"[▁ -]", "_", match[1]).lower() in _MEANT
     ]
-    found += [(text.index(own), own) for own in sentinels if own in text]
+    found += [(text.index(own), own) for own in sentinels if is_barred(own) and own in text]
     return list(dict.fromkeys(spelled for _, spelled in sorted(found)))

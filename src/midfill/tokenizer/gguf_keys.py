@@ -5,7 +5,7 @@ it is while Qwen's tokenizer.json composes it (NFC).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from midfill.errors import TokenizerError
 from midfill.tokenizer import pretokenize
@@ -28,6 +28,8 @@ def read(metadata: Mapping[str, object]) -> Vocabulary:
         )
     tokens = [str(token) for token in _list(metadata, "tokens")]
     types = _types(metadata, tokens)
+    merges = list(pairs(_list(metadata, "merges")))
+    words = {first + second for first, second in merges}
     base: dict[str, int] = {}
     added: dict[str, AddedToken] = {}
     for token, (text, kind) in enumerate(zip(tokens, types, strict=True)):
@@ -35,11 +37,13 @@ def read(metadata: Mapping[str, object]) -> Vocabulary:
             continue
         if kind in (CONTROL, USER_DEFINED):
             added.setdefault(text, AddedToken(token, text, kind == CONTROL))
+        elif _is_sentinel(text, words):
+            added.setdefault(text, AddedToken(token, text, True))
         else:
             base.setdefault(text, token)
     added.pop("\ufffd", None)  # what some converters made of V1's 13 characters
     pre = pretokenize.canonical(_pre(metadata, added, len(tokens)))
-    plain = build_bpe(base, list(pairs(_list(metadata, "merges"))))
+    plain = build_bpe(base, merges)
     plain.pre_tokenizer = pretokenize.build(pre)  # type: ignore[assignment]
     bos = _id(metadata, "bos", len(tokens))
     stops = {_id(metadata, "eot", len(tokens)), _id(metadata, "eom", len(tokens))} - {None}
@@ -116,11 +120,16 @@ def _list(metadata: Mapping[str, object], key: str) -> Sequence[object]:
     return value
 
 
+def _is_sentinel(text: str, words: Set[str]) -> bool:
+    """Whether a token that the file calls normal, as early converters did, is a sentinel all the
+    same; not if merges make it a word, as they make `<s>` in Qwen2."""
+    return text not in words and AddedToken(0, text, False).kind is Kind.SENTINEL
+
+
 def _types(metadata: Mapping[str, object], tokens: Sequence[str]) -> list[int]:
-    """Token types, from the texts where a file has none."""
+    """Token types, all normal where a file has none."""
     if _KEY + "token_type" not in metadata:
-        guessed = (AddedToken(i, text, False).kind for i, text in enumerate(tokens))
-        return [CONTROL if kind is Kind.SENTINEL else NORMAL for kind in guessed]
+        return [NORMAL] * len(tokens)
     types = [int(str(kind)) for kind in metadata[_KEY + "token_type"]]  # type: ignore[attr-defined]
     if len(types) != len(tokens):
         raise damaged("token types are missing", f"{len(types)} for {len(tokens)} tokens")

@@ -56,7 +56,11 @@ def _message(message: Mapping[str, object], at: str) -> dict[str, Any]:
 
 
 def _content(content: object, at: str) -> str:
-    """Text of a content given as string or as OpenAI's list of text parts, a line break between."""
+    """Text of a content given as string or as OpenAI's list of text parts, a line break between.
+
+    The line break keeps a file and the question about it apart, and is what vLLM and llama.cpp put
+    there, so that the same request means the same prompt on each of them.
+    """
     if isinstance(content, str):
         refuse_surrogates(content, at)
         return content
@@ -161,6 +165,16 @@ def system_into_user(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"role": "user", "content": "\n\n".join(system)}, *others]
     content = "\n\n".join([*system, others[first]["content"]])
     return [*others[:first], {**others[first], "content": content}, *others[first + 1 :]]
+
+
+def end_system_lines(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with a line end behind every system text that has none."""
+    return [
+        {**m, "content": m["content"] + "\n"}
+        if m["role"] == "system" and m["content"] and not m["content"].endswith("\n")
+        else m
+        for m in messages
+    ]
 
 
 def merge_turns(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

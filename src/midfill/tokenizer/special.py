@@ -66,9 +66,14 @@ class AddedToken:
     @property
     def kind(self) -> Kind:
         """What the text says about the token, whatever the file declares."""
-        if self.special or self.text in _PLAIN_SENTINELS or _BARRED.fullmatch(self.text):
+        if self.special or self.text in _PLAIN_SENTINELS or is_barred(self.text):
             return Kind.SENTINEL
         return Kind.MARKER if _BRACKETED.fullmatch(self.text) else Kind.ORDINARY
+
+
+def is_barred(text: str) -> bool:
+    """Whether this is spelled `<|...|>` or `<｜...｜>`, as no code or prose spells a word."""
+    return _BARRED.fullmatch(text) is not None
 
 
 def is_padding(text: str, token: int) -> bool:

@@ -98,11 +98,12 @@ class Tokenizer:
     ) -> list[int]:
         """Ids of a conversation up to where the answer begins, with one bos where there is any.
 
-        Nothing in the caller's strings becomes a sentinel. With `continue_last`, or `prefix: true`
-        in the last message, that message is the assistant's and stays open.
+        Nothing in the caller's strings becomes a sentinel; V1 gets a line end behind a system text
+        that its template leaves out. With `continue_last`, or `prefix: true` in the last message,
+        that message is the assistant's and stays open.
         """
         text, noise = self.template.render_guarded(
-            messages, self._special, tools=tools, continue_last=continue_last
+            messages, self._special, tools=tools, continue_last=continue_last, end_system=True
         )
         ids = self._encode_special(text, noise)
         if self.bos_id is None or not self.add_bos:

@@ -1,0 +1,114 @@
+"""Verbs as whole processes: no arguments, threads, and what is printed where."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from midfill import cli
+from midfill.terminal.load import Others, cores, idle_cores
+
+SOURCES = Path(__file__).parents[2] / "src"
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {
+    "PYTHONPATH": str(SOURCES)
+}
+
+
+def python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=50)
+
+
+def midfill(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return python("from midfill.cli import main; main()", *arguments)
+
+
+def test_without_arguments_it_prints_the_help():
+    run, helped = midfill(), midfill("--help")
+    assert (run.returncode, run.stdout, run.stderr) == (0, helped.stdout, "")
+    assert "serve" in run.stdout
+
+
+def test_convert_prints_the_file_it_wrote(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.setattr(
+        sys, "argv", ["midfill", "convert", str(tiny_folder), str(tmp_path), "--to", "gguf", "-q"]
+    )
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    (written,) = tmp_path.glob("*.gguf")
+    assert capsys.readouterr().out == f"{written}\n"
+
+
+# ------------------------------------------------------------------------------------------ threads
+
+
+@contextlib.contextmanager
+def busy_machine() -> Iterator[None]:
+    """Every core has something else to do."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(spin) for _ in range(cores())]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.send_signal(signal.SIGKILL)
+            other.wait()
+
+
+def test_some_core_is_always_ours():
+    assert idle_cores(0) == cores()
+    assert idle_cores(10**6) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what each core does")
+def test_the_work_of_others_is_seen():
+    with busy_machine():
+        look = Others()
+        assert 0.4 < look.busy_cores() <= cores() + 0.5
+
+
+LOADED = """
+import sys
+from midfill.terminal.load import load_model
+options = dict(dtype="float32", device="cpu", context=None, quiet=True)
+load_model(sys.argv[1], threads=int(sys.argv[2]) or None, **options)
+import torch
+print(torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what each core does")
+def test_threads_are_those_asked_for_or_the_idle_cores(tiny_folder: Path):
+    with busy_machine():
+        runs = [python(LOADED, tiny_folder, threads) for threads in ("0", "3")]
+    assert [run.stdout for run in runs] == ["1\n", "3\n"], [run.stderr for run in runs]
+
+
+# -------------------------------------------------------------------------------------------- serve
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)], ids=["told", "quiet"])
+def test_a_quiet_server_says_nothing_of_requests(tiny_folder: Path, quiet: tuple[str, ...]):
+    code = "from midfill.cli import main; main()"
+    verb = ("serve", str(tiny_folder), "--port", "0", "--json", "--dtype", "float32", *quiet)
+    command = [sys.executable, "-W", "error", "-c", code, *verb]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT) as child:
+        assert child.stdout is not None
+        ready = json.loads(child.stdout.readline())
+        url = ready["ready"].split()[-1]
+        assert httpx.get(f"{url}/v1/models").status_code == 200
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=30)
+    assert child.returncode == 0
+    assert ("/v1/models" in said) == (not quiet)
+    assert bool(said) == (not quiet)
