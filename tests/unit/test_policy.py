@@ -99,7 +99,7 @@ def test_rooms_without_torch_run_without_it():
         for room in rooms
     )
     names = [".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in files]
-    names += ["midfill.engine.results", "midfill.model.hf_config"]
+    names += ["midfill.engine.results", "midfill.model.hf_config", "midfill.model.files"]
     result = python(
         f"import importlib, sys\n"
         f"for name in {sorted(names)}:\n"

@@ -11,6 +11,7 @@ from torch import Tensor
 from midfill.config.model import ModelConfig
 from midfill.errors import CheckpointError
 from midfill.kernels.linear import PackedLinear
+from midfill.model.files import checkpoint_path
 from midfill.model.gguf import GGUFFile
 from midfill.model.gguf_config import gguf_config
 from midfill.model.gguf_weights import GGUFWeights
@@ -49,32 +50,12 @@ class Checkpoint:
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open a Hugging Face folder or a GGUF file; no weights are read yet. Raises CheckpointError."""
+    path = checkpoint_path(path)
     if path.is_dir():
-        files = sorted(path.glob("*.gguf"))
-        if files and not (path / "config.json").exists():
-            return _open_single_gguf(path, files)
         return Checkpoint(path, read_config(path), open_hf_weights(path))
-    if not path.exists():
-        raise CheckpointError(
-            f"{path} does not exist",
-            why="a model is a folder with config.json and *.safetensors, or a .gguf file",
-            fix="midfill models",
-        )
-    if path.suffix in (".safetensors", ".bin"):  # read_config says so if config.json is missing
-        return open_checkpoint(path.parent)
     file = GGUFFile(path)
     config = gguf_config(file)
     return Checkpoint(path, config, GGUFWeights(file, config), file)
-
-
-def _open_single_gguf(folder: Path, files: list[Path]) -> Checkpoint:
-    if len(files) > 1:
-        raise CheckpointError(
-            f"{folder} holds {len(files)} GGUF files",
-            why="it is not clear which one is meant",
-            fix=f"name one of them, such as {files[0]}",
-        )
-    return open_checkpoint(files[0])
 
 
 def check_tensors(checkpoint: Checkpoint) -> None:

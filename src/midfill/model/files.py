@@ -25,8 +25,7 @@ def checkpoint_path(path: Path) -> Path:
             why="a model is a folder with config.json and *.safetensors, or a .gguf file",
             fix="midfill models",
         )
-    one_of_a_folder = path.suffix in (".safetensors", ".bin")
-    return path.parent if one_of_a_folder and (path.parent / "config.json").exists() else path
+    return path.parent if path.suffix in (".safetensors", ".bin") else path
 
 
 def weight_files(folder: Path) -> list[Path]:

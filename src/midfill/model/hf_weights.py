@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from midfill.errors import CheckpointError
-from midfill.model.hf_config import read_json
+from midfill.model.files import weight_files
 from midfill.model.mapped import MappedFile
 
 SAFETENSORS_DTYPES = {
@@ -67,47 +67,18 @@ class _Entry:
 
 def open_hf_weights(folder: Path) -> "SafetensorsWeights | BinWeights":
     """The weights in `folder`. Raises CheckpointError when there are none or they are damaged."""
-    files = _shards(folder, "model.safetensors", "*.safetensors")
-    if files:
-        return SafetensorsWeights(folder, files)
-    files = _shards(folder, "pytorch_model.bin", "pytorch_model*.bin")
-    if files:
-        return BinWeights(folder, files)
-    raise CheckpointError(
-        f"{folder} holds no weights",
-        why="there is neither a *.safetensors nor a pytorch_model*.bin file in it",
-        fix=f"fetch the weights into {folder}, or name a model of `midfill models`",
-    )
-
-
-def _shards(folder: Path, single: str, pattern: str) -> list[Path]:
-    """The weight files of one format, from the index when there is one."""
-    index = folder / f"{single}.index.json"
-    if index.exists():
-        files = [folder / name for name in _files_of(index)]
-        missing = [path.name for path in files if not path.exists()]
-        if missing:
-            raise CheckpointError(
-                f"{folder} lacks {len(missing)} of {len(files)} weight files",
-                why=f"{index.name} lists {missing[0]}, which is not there",
-                fix="fetch the missing files (midfill pull resumes where it stopped)",
-            )
-        return files
-    if (folder / single).exists():
-        return [folder / single]
-    return sorted(folder.glob(pattern))
-
-
-def _files_of(index: Path) -> list[str]:
-    weight_map = read_json(index).get("weight_map")
-    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
-    if not names or not all(isinstance(name, str) for name in names):
+    files = weight_files(folder)
+    if not files:
         raise CheckpointError(
-            f"{index} names no weight files",
-            why="it has no weight_map from tensors to files",
-            fix="fetch the file again",
+            f"{folder} holds no weights",
+            why="there is neither a *.safetensors nor a pytorch_model*.bin file in it",
+            fix=f"fetch the weights into {folder}, or name a model of `midfill models`",
         )
-    return sorted(set(names))
+    return (
+        BinWeights(folder, files)
+        if files[0].suffix == ".bin"
+        else SafetensorsWeights(folder, files)
+    )
 
 
 class _HFWeights:
