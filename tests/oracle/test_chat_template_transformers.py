@@ -9,6 +9,7 @@ import pytest
 from transformers import AutoTokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from midfill.hub import find, stored
 from midfill.model.gguf import GGUFFile
 from midfill.tokenizer.chat import V1_TEMPLATE, V2_TEMPLATE, ChatTemplate
 from midfill.tokenizer.tokenizer import Tokenizer
@@ -144,14 +145,14 @@ TOOLS = [
 
 def pulled() -> list[object]:
     """Templates inside real GGUF files, where such files have been pulled."""
-    files = sorted(Path(os.environ.get("MIDFILL_MODELS", "/nonexistent")).glob("*.gguf"))
     found = [pytest.param(CHATML, id="written here")]
-    if not files:
-        skip = pytest.mark.skip(reason="no GGUF models: MIDFILL_MODELS names no folder with any")
-        found.append(pytest.param("", id="pulled", marks=skip))
-    for file in files:
-        template = GGUFFile(file).metadata.get("tokenizer.chat_template")
-        found += [pytest.param(template, id=file.stem)] if isinstance(template, str) else []
+    for name in ("smollm2-135m-instruct", "qwen2.5-coder-1.5b-instruct-q4_k_m"):
+        file = stored(find(name))
+        if file is None:
+            skip = pytest.mark.skip(reason=f"{name} is not here: midfill pull {name}")
+            found.append(pytest.param("", id=name, marks=skip))
+        else:
+            found.append(pytest.param(GGUFFile(file).metadata["tokenizer.chat_template"], id=name))
     return found
 
 
