@@ -31,7 +31,10 @@ Model = Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
 Seed = Annotated[int | None, typer.Option(help="Makes sampled answers repeatable.")]
-MaxTokens = Annotated[int | None, typer.Option(help="Longest answer, in tokens.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(help="Longest answer, in tokens. Default: 128 or what fits; chat: what fits."),
+]
 Temperature = Annotated[float | None, typer.Option(help="0 always takes the likeliest token.")]
 TopP = Annotated[float | None, typer.Option(help="Sample from the likeliest tokens of this mass.")]
 TopK = Annotated[int | None, typer.Option(help="Sample from this many likeliest tokens; 0: all.")]
@@ -114,7 +117,7 @@ def complete(
     ] = None,
     file: File = None,
     at: At = None,
-    max_tokens: MaxTokens = 128,
+    max_tokens: MaxTokens = None,
     temperature: Temperature = 0.0,
     top_p: TopP = None,
     top_k: TopK = None,
@@ -147,7 +150,7 @@ def complete(
     coder = load_model(
         model, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
     )
-    answer(coder, coder.encode_prompt(text), options, json=json, quiet=quiet)
+    answer(coder, coder.encode_prompt(text), options, length=128, json=json, quiet=quiet)
 
 
 @app.command()
@@ -158,7 +161,7 @@ def fill(
     file: File = None,
     at: At = None,
     hole: Annotated[str, typer.Option(help="Marks the hole in a file or a pipe.")] = "<HOLE>",
-    max_tokens: MaxTokens = 128,
+    max_tokens: MaxTokens = None,
     temperature: Temperature = 0.0,
     top_p: TopP = None,
     top_k: TopK = None,
@@ -192,7 +195,7 @@ def fill(
         model, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
     )
     prompt = coder.encode_fill(around.prefix, around.suffix)
-    answer(coder, prompt, options, json=json, quiet=quiet)
+    answer(coder, prompt, options, length=128, json=json, quiet=quiet)
 
 
 @app.command()

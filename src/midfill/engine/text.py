@@ -84,14 +84,14 @@ class Coder:
         many = not isinstance(prompt, str) and len(prompt) > 0 and isinstance(prompt[0], str)
         each = cast("Sequence[str]", prompt) if many else [cast("str | Sequence[int]", prompt)]
         prompts = [self.encode_prompt(p) for p in each]
-        wanted = make_sampling(sampling, max_tokens=self._length(COMPLETION_TOKENS, prompts))
+        wanted = make_sampling(sampling, max_tokens=self.default_length(COMPLETION_TOKENS, prompts))
         answers = self._finish(prompts, wanted)
         return answers if many or wanted.n > 1 else answers[0]
 
     def fill(self, prefix: str, suffix: str = "", **sampling: Any) -> Any:
         """The text between `prefix` and `suffix`: a Completion, or a list for n > 1."""
         prompts = [self.encode_fill(prefix, suffix)]
-        wanted = make_sampling(sampling, max_tokens=self._length(FILL_TOKENS, prompts))
+        wanted = make_sampling(sampling, max_tokens=self.default_length(FILL_TOKENS, prompts))
         answers = self._finish(prompts, wanted)
         return answers if wanted.n > 1 else answers[0]
 
@@ -107,12 +107,12 @@ class Coder:
         """The same answers piece by piece: a text is completed, with `suffix` filled, messages chatted."""
         if isinstance(prompt, str) and suffix is not None:
             encoded = self.encode_fill(prompt, suffix)
-            length = self._length(FILL_TOKENS, [encoded])
+            length = self.default_length(FILL_TOKENS, [encoded])
         elif len(prompt) and isinstance(prompt[0], Mapping):
             encoded, length = self.encode_chat(cast(Messages, prompt)), None
         else:
             encoded = self.encode_prompt(cast("str | Sequence[int]", prompt))
-            length = self._length(COMPLETION_TOKENS, [encoded])
+            length = self.default_length(COMPLETION_TOKENS, [encoded])
         pieces = self.generate(encoded, make_sampling(sampling, max_tokens=length))
         return (piece for piece in pieces if piece or piece.finish_reason)
 
@@ -187,7 +187,7 @@ class Coder:
             )
         return plain
 
-    def _length(self, wanted: int, prompts: Sequence[Prompt]) -> int:
+    def default_length(self, wanted: int, prompts: Sequence[Prompt]) -> int:
         """A default length, clipped to what every prompt leaves: nobody asked for more."""
         return min([wanted, *(max(self.room(prompt), 1) for prompt in prompts)])
 

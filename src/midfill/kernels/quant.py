@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from midfill.kernels.blocks import BLOCKS, Block
+
 Blocks = UInt8[Tensor, "N bytes"]
 Values = Float[Tensor, "N elements"]
 
@@ -19,13 +21,9 @@ CHUNK = 1 << 18  # elements unpacked at a time: the temporaries stay in the cach
 
 
 @dataclass(frozen=True, slots=True)
-class BlockType:
-    """One GGUF tensor type: its id in the file, its block, and how to unpack and pack it."""
+class BlockType(Block):
+    """A tensor type that can be unpacked, and packed if it is a simple one."""
 
-    name: str
-    id: int
-    elements: int
-    bytes: int
     unpack: Callable[[Blocks], Values]
     pack: Callable[[Values], Blocks] | None = None
 
@@ -134,23 +132,28 @@ def _pack_plain(dtype: torch.dtype) -> Callable[[Values], Blocks]:
     return lambda values: values.to(dtype).contiguous().view(torch.uint8)
 
 
+def _type(name: str, unpack: Callable, pack: Callable | None = None) -> BlockType:
+    block = BLOCKS[name]
+    return BlockType(block.name, block.id, block.elements, block.bytes, unpack, pack)
+
+
 TYPES = {
-    t.name: t
-    for t in (
-        BlockType("F32", 0, 1, 4, _unpack_plain(torch.float32), _pack_plain(torch.float32)),
-        BlockType("F16", 1, 1, 2, _unpack_plain(torch.float16), _pack_plain(torch.float16)),
-        BlockType("BF16", 30, 1, 2, _unpack_plain(torch.bfloat16), _pack_plain(torch.bfloat16)),
-        BlockType("Q4_0", 2, 32, 18, _unpack_q4_0, _pack_q4_0),
-        BlockType("Q4_1", 3, 32, 20, _unpack_q4_1),
-        BlockType("Q5_0", 6, 32, 22, _unpack_q5_0),
-        BlockType("Q5_1", 7, 32, 24, _unpack_q5_1),
-        BlockType("Q8_0", 8, 32, 34, _unpack_q8_0, _pack_q8_0),
-        BlockType("Q4_K", 12, 256, 144, _unpack_q4_k),
-        BlockType("Q5_K", 13, 256, 176, _unpack_q5_k),
-        BlockType("Q6_K", 14, 256, 210, _unpack_q6_k),
+    kind.name: kind
+    for kind in (
+        _type("F32", _unpack_plain(torch.float32), _pack_plain(torch.float32)),
+        _type("F16", _unpack_plain(torch.float16), _pack_plain(torch.float16)),
+        _type("BF16", _unpack_plain(torch.bfloat16), _pack_plain(torch.bfloat16)),
+        _type("Q4_0", _unpack_q4_0, _pack_q4_0),
+        _type("Q4_1", _unpack_q4_1),
+        _type("Q5_0", _unpack_q5_0),
+        _type("Q5_1", _unpack_q5_1),
+        _type("Q8_0", _unpack_q8_0, _pack_q8_0),
+        _type("Q4_K", _unpack_q4_k),
+        _type("Q5_K", _unpack_q5_k),
+        _type("Q6_K", _unpack_q6_k),
     )
 }
-BY_ID = {t.id: t for t in TYPES.values()}
+BY_ID = {kind.id: kind for kind in TYPES.values()}
 
 
 def dequantise(raw: UInt8[Tensor, " bytes"], kind: BlockType, out: Tensor) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from midfill.errors import CheckpointError
+from midfill.kernels.blocks import BY_ID, UNREADABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,24 +35,6 @@ SCALARS = {
     12: "d",
 }
 FLOAT32, STRING, ARRAY = 6, 8, 9
-BLOCKS = {  # tensor type id -> (name, elements per block, bytes per block); the rest is unreadable
-    0: ("F32", 1, 4),
-    1: ("F16", 1, 2),
-    2: ("Q4_0", 32, 18),
-    3: ("Q4_1", 32, 20),
-    6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34),
-    12: ("Q4_K", 256, 144),
-    13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210),
-    30: ("BF16", 1, 2),
-}
-UNSUPPORTED = {
-    9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS",
-    19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16",
-    26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +54,14 @@ class TensorInfo:
     @property
     def type_name(self) -> str:
         """The type's name, also of types that cannot be read."""
-        known = BLOCKS.get(self.type_id)
-        return known[0] if known else UNSUPPORTED.get(self.type_id, f"type {self.type_id}")
+        known = BY_ID.get(self.type_id)
+        return known.name if known else UNREADABLE.get(self.type_id, f"type {self.type_id}")
 
     @property
     def size(self) -> int:
         """Bytes stored; 0 for a type that cannot be read."""
-        known = BLOCKS.get(self.type_id)
-        return self.elements // known[1] * known[2] if known else 0
+        known = BY_ID.get(self.type_id)
+        return self.elements // known.elements * known.bytes if known else 0
 
 
 class GGUFFile:
@@ -190,8 +173,8 @@ class TensorOut:
     @property
     def size(self) -> int:
         """Bytes it will take."""
-        _, elements, size = BLOCKS[self.type_id]
-        return prod(self.shape) // elements * size
+        block = BY_ID[self.type_id]
+        return prod(self.shape) // block.elements * block.bytes
 
 
 def write_gguf(

@@ -20,13 +20,24 @@ def sampling_options(**given: Any) -> dict[str, Any]:
 
 
 def answer(
-    coder: "Coder", prompt: "Prompt", options: dict[str, Any], *, json: bool, quiet: bool
+    coder: "Coder",
+    prompt: "Prompt",
+    options: dict[str, Any],
+    *,
+    length: int | None = None,
+    json: bool,
+    quiet: bool,
 ) -> None:
-    """Print what the model answers; a list when JSON and more than one answer are wanted."""
+    """Print what the model answers; a list when JSON and more than one answer are wanted.
+
+    `length` tokens, or what fits, unless `options` say max_tokens.
+    """
     from midfill.engine.text import completion
 
     for warning in prompt.warnings:
         show.note(f"warning: {warning}", quiet=quiet)
+    if length is not None:
+        options = {"max_tokens": coder.default_length(length, [prompt]), **options}
     sampling = Sampling(**options)
     pieces = coder.generate(prompt, sampling)
     if not json and sampling.n == 1:
