@@ -15,6 +15,7 @@ from midfill.engine.sampler import Choice, Sampler, with_logprob
 from midfill.model.cache import Cache, join
 from midfill.model.transformer import Transformer
 
+SCORED_ROWS = 64  # prompt tokens whose logits are held at once
 PREFILL_CHUNK = 512  # tokens read per step: bounds memory and the wait of other requests
 
 
@@ -101,8 +102,9 @@ class Generation:
         following = prompt[self._at + 1 : self._at + 1 + hidden.shape[1]]
         if self.sampling.logprobs is None:
             return events + [Token(first, Choice(token), of_prompt=True) for token in following]
-        for row, token in zip(hidden[0], following, strict=False):
-            choice = with_logprob(token, self.network.logits(row), self.sampling.logprobs)
+        scored = (row for rows in hidden[0].split(SCORED_ROWS) for row in self.network.logits(rows))
+        for token, logits in zip(following, scored, strict=False):
+            choice = with_logprob(token, logits.cpu(), self.sampling.logprobs)
             events.append(Token(first, choice, of_prompt=True))
         return events
 
