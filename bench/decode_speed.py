@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         convert(resolve(args.model), Path(folder), "hf", "BF16")
-        ours = midfill.load(folder, dtype="bfloat16", device="cpu")
+        ours = midfill.load(folder, dtype="bfloat16", device="cpu", threads=args.threads)
         theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
         ids = ours.encode_prompt(PROMPT).ids
         prompt = torch.tensor([ids])

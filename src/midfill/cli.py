@@ -4,7 +4,6 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 the check
 2 the user's mistake, 130 interrupted. Torch is imported inside a verb, never for --help.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,13 +50,15 @@ At = Annotated[str | None, typer.Option(metavar="FILE:LINE[:COLUMN]", help="A pl
 
 def main() -> None:
     """Run the command line; a user's mistake is three lines on stderr and exit code 2."""
+    from midfill.terminal import streams
     from midfill.terminal.show import error
 
+    streams.prepare()
     out = sys.stdout
     out.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         result = app(standalone_mode=False)
-        sys.stdout.flush()
+        out.flush()
     except typer.Abort:
         sys.exit(130)
     except UsageProblem as problem:
@@ -71,8 +72,14 @@ def main() -> None:
     except SystemExit as end:  # typer swaps stdout and ends with 1 when a pipe's reader has gone
         sys.exit(end.code if sys.stdout is out else 0)
     except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.silence(out)
         sys.exit(0)
+    except OSError:
+        refused = streams.refusal(out)
+        if refused is None:
+            raise
+        error(refused)
+        sys.exit(2)
     sys.exit(result if isinstance(result, int) else 0)
 
 

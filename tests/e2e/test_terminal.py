@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from midfill import cli
-from midfill.terminal.load import Others, cores, idle_cores
+from midfill.engine.threads import LOOK_AGAIN_S, Others, Threads, cores, idle_cores
 
 SOURCES = Path(__file__).parents[2] / "src"
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {
@@ -91,6 +92,23 @@ def test_threads_are_those_asked_for_or_the_idle_cores(tiny_folder: Path):
     with busy_machine():
         runs = [python(LOADED, tiny_folder, threads) for threads in ("0", "3")]
     assert [run.stdout for run in runs] == ["1\n", "3\n"], [run.stderr for run in runs]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or cores() < 2, reason="needs two cores on Linux")
+def test_threads_follow_what_others_do():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        keeper = Threads(busy=0.0)
+        assert torch.get_num_threads() == 2
+        with busy_machine():
+            time.sleep(LOOK_AGAIN_S + 0.1)
+            keeper.adapt()
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 # -------------------------------------------------------------------------------------------- serve

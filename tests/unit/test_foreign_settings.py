@@ -1,5 +1,7 @@
 """Settings in other people's files: read as they mean it, or refused, never dropped in silence."""
 
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,15 +14,16 @@ import midfill
 from conftest import randomise, write_byte_tokenizer
 from midfill.config.model import LinearScaling, YarnScaling
 from midfill.engine.memory import fitting_context, held_bytes
-from midfill.errors import CheckpointError, ResourceError
+from midfill.errors import CheckpointError, ConfigError, RequestError, ResourceError
 from midfill.model.checkpoint import open_checkpoint
 from midfill.model.convert import convert, save_hf
+from midfill.model.gguf import GGUFFile
 from midfill.model.gguf_config import gguf_config, to_gguf_metadata
 from midfill.model.hf_config import parse_config, to_hf_config
 from midfill.model.transformer import Transformer
 from midfill.recipes.models import deepseek_coder_6_7b as v1
 from midfill.recipes.models import deepseek_coder_v2_lite, tiny
-from oracle_cases import CASES
+from oracle_cases import CASES, reference
 
 DENSE_TENSORS = {"token_embd.weight": SimpleNamespace(shape=(32256, 4096), type_name="F16")}
 
@@ -197,3 +200,71 @@ def test_ids_may_come_from_numpy_and_torch(tiny_coder):
     want = tiny_coder.logits([1, 2, 3])
     np.testing.assert_array_equal(tiny_coder.logits(np.array([1, 2, 3])), want)
     np.testing.assert_array_equal(tiny_coder.logits(torch.tensor([1, 2, 3])), want)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_a_stored_head_that_differs_is_not_tied(suffix: str, tmp_path: Path):
+    """transformers does the same: fine-tuning untied them, and the config was left alone."""
+    case = next(c for c in CASES if c.name.startswith("V1: grouped"))
+    theirs = reference(case)
+    theirs.save_pretrained(tmp_path)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(raw | {"tie_word_embeddings": True}))
+    if suffix == "bin":
+        torch.save(dict(theirs.state_dict()), tmp_path / "pytorch_model.bin")
+        (tmp_path / "model.safetensors").unlink()
+    ids = list(range(40))
+    with torch.no_grad():
+        want = theirs(torch.tensor([ids])).logits[0].numpy()
+    assert abs(midfill.load(tmp_path, dtype="float32").logits(ids) - want).max() < 1e-4
+    convert(tmp_path, tmp_path / "a.gguf", "gguf", "F32")
+    assert "output.weight" in GGUFFile(tmp_path / "a.gguf").tensors
+
+
+def test_a_device_is_not_replaced_by_a_file(tiny_folder: Path, tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="is no file"):
+        convert(tiny_folder, pipe, "gguf")
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("tokenizer", [True, False])
+def test_every_id_that_ends_an_answer_survives(tokenizer: bool, tmp_path: Path):
+    network = Transformer(replace(tiny(), bos=3, eos=(7, 40, 41)))
+    randomise(network)
+    save_hf(network, tmp_path / "hf")
+    if tokenizer:
+        write_byte_tokenizer(tmp_path / "hf")
+    raw = {"do_sample": True, "temperature": 0.3, "top_p": 0.95, "eos_token_id": [7, 40, 41]}
+    (tmp_path / "hf" / "generation_config.json").write_text(json.dumps(raw))
+    convert(tmp_path / "hf", tmp_path / "a.gguf", "gguf", "F16")
+    convert(tmp_path / "a.gguf", tmp_path / "back", "hf")
+    for name in ("a.gguf", "back"):
+        coder = midfill.load(tmp_path / name, dtype="float32")
+        wanted = {7, 40} if tokenizer else {7, 40, 41}  # GGUF has three places, eos takes one
+        assert wanted <= coder.stop_ids
+        assert coder.defaults == pytest.approx({"temperature": 0.3, "top_p": 0.95})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"n": True}, {"stop": 5}, {"logit_bias": [1]}, {"temperature": "1"}, {"top_p": float("nan")}],
+)
+def test_options_of_the_wrong_kind(tiny_coder, options: dict[str, Any]):
+    with pytest.raises(RequestError) as caught:
+        tiny_coder.complete("x", max_tokens=1, **options)
+    assert caught.value.param == next(iter(options))
+
+
+def test_none_means_not_given(tiny_coder):
+    plain = tiny_coder.complete("x", max_tokens=3)
+    assert tiny_coder.complete("x", max_tokens=3, temperature=None, stop=None, n=None) == plain
+
+
+@pytest.mark.parametrize("prompt", [None, 5, b"abc", [1.5], [None]])
+def test_a_prompt_of_the_wrong_kind(tiny_coder, prompt: Any):
+    with pytest.raises(RequestError):
+        tiny_coder.complete(prompt)
+    with pytest.raises(RequestError):
+        tiny_coder.fill(prompt, "x")

@@ -18,6 +18,8 @@ def check_sizes(config: ModelConfig, where: str) -> None:
         wrong = f"{a.heads} heads are not a multiple of {a.kv_heads} key/value heads"
     elif config.rope.dim % 2:
         wrong = f"the rotary width {config.rope.dim} is odd"
+    elif not 0 <= config.norm_eps < 1:
+        wrong = f"the epsilon of the norms is {config.norm_eps}"
     elif problem := _wrong_rope(config.rope):
         wrong = problem
     elif moe is not None and (moe.top_k < 1 or moe.top_k > moe.experts):

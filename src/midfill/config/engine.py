@@ -22,6 +22,7 @@ LIMITS = {  # smallest and largest value of each number in Sampling
     "n": (1, 128),
 }
 WHOLE = ("max_tokens", "top_k", "seed", "logprobs", "n")
+OPTIONAL = {"max_tokens", "seed", "logprobs"}  # None has a meaning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +53,21 @@ class Sampling:
         """Refuse what cannot be honoured, naming the field."""
         for name, (low, high) in LIMITS.items():
             _check_number(name, getattr(self, name), low, high)
-        if not all(isinstance(text, str) and text for text in self.stop):
+        if not isinstance(self.stop, tuple | list) or not all(
+            isinstance(text, str) and text for text in self.stop
+        ):
             raise RequestError(
                 "a stop string is empty, or not a text",
                 why="an empty one would end every answer before its first character",
                 fix="give texts of at least one character",
                 param="stop",
+            )
+        if not isinstance(self.logit_bias, Mapping):
+            raise RequestError(
+                f"logit_bias is {self.logit_bias!r}",
+                why="it maps token ids to numbers",
+                fix="give a mapping such as {42: -100}",
+                param="logit_bias",
             )
         for token, bias in self.logit_bias.items():
             if not isinstance(token, Integral) or not isinstance(bias, Real) or not bias < INF:
@@ -70,10 +80,12 @@ class Sampling:
 
 
 def _check_number(name: str, value: Any, low: float, high: float) -> None:
-    if value is None:
+    if value is None and name in OPTIONAL:
         return
     kind: Any = Integral if name in WHOLE else Real
-    if isinstance(value, kind) and low <= value <= high:  # NaN fails both comparisons
+    if (
+        isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
+    ):  # NaN fails both comparisons
         return
     bounds = [f"at least {low:g}"] * (low > -INF) + [f"at most {high:g}"] * (high < INF)
     number = "a whole number" if kind is Integral else "a number"

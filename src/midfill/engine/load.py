@@ -8,6 +8,7 @@ import torch
 
 from midfill.engine.memory import available_bytes, fitting_context, held_bytes
 from midfill.engine.text import Coder
+from midfill.engine.threads import Others, Threads
 from midfill.errors import ConfigError, DownloadError, TokenizerError
 from midfill.kernels.linear import can_pack
 from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint, pack_linears
@@ -24,19 +25,23 @@ def load(
     dtype: str = "auto",
     device: str = "auto",
     context: int | None = None,
+    threads: int | None = None,
     progress: Callable[[Any], None] | None = None,
 ) -> Coder:
     """A model ready to complete, fill and chat.
 
     `name` is a path, `owner/name` on the hub, a name of `midfill models`, or None for the default
     model. `dtype` is float32, bfloat16, float16 or auto (bfloat16 where the hardware multiplies it,
-    else float32). Raises DownloadError, CheckpointError, ConfigError or ResourceError.
+    else float32). `threads` None: one for each core that nobody else uses, looked at again while
+    answers are made; never more than torch was set to. Raises DownloadError, CheckpointError, ConfigError or ResourceError.
     """
     from midfill.hub import default_model, resolve
 
+    others = Others()
     given = default_model() if name is None else str(name)
     checkpoint = open_checkpoint(resolve(given, progress=progress))
     device = pick_device(device)
+    keeper = pick_threads(threads, others)
     chosen = pick_dtype(dtype, device)
     pack = device == "cpu" and chosen == "bfloat16" and can_pack()
     mapped = not pack and _stays_mapped(checkpoint, chosen, device)
@@ -58,6 +63,7 @@ def load(
         context=fits,
         defaults=_defaults(checkpoint),
         can_fill=_was_trained_to_fill(checkpoint, given),
+        threads=keeper,
     )
 
 
@@ -97,6 +103,16 @@ def _was_trained_to_fill(checkpoint: Checkpoint, name: str) -> bool:
         return find(name).fim
     except DownloadError:
         return True
+
+
+def pick_threads(threads: int | None, others: Others) -> Threads | None:
+    """Set torch's threads to `threads`, or to the idle cores and keep them there."""
+    if threads is None:
+        return Threads(others.busy_cores()) if torch.get_num_threads() > 1 else None
+    if threads < 1:
+        raise ConfigError("threads must be at least 1", why=f"it is {threads}", fix="--threads 1")
+    torch.set_num_threads(threads)
+    return None
 
 
 def pick_device(device: str) -> str:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from midfill.config.engine import Sampling
+from midfill.config.engine import OPTIONAL, Sampling
 from midfill.config.model import ModelConfig
 from midfill.engine.generate import PREFILL_CHUNK, Generation, Token
 from midfill.engine.results import Completion, Piece, Prompt, TokenLogprob, Usage
 from midfill.engine.sampler import Choice
 from midfill.engine.stops import StopScanner
+from midfill.engine.threads import Threads
 from midfill.errors import RequestError, TokenizerError
 from midfill.model.transformer import Transformer
 from midfill.tokenizer.fim import encode_fim, look_alikes
@@ -47,6 +48,7 @@ class Coder:
         context: int | None = None,
         defaults: Mapping[str, float] | None = None,
         can_fill: bool = True,
+        threads: Threads | None = None,
     ) -> None:
         self.name = name
         self.network = network
@@ -54,6 +56,7 @@ class Coder:
         self.context = context or network.config.context
         self.defaults = dict(defaults or {})
         self._trained_to_fill = can_fill
+        self._threads = threads
         stop_ids = frozenset() if isinstance(tokenizer, TokenizerError) else tokenizer.stop_ids
         self.stop_ids = frozenset(stop_ids) | frozenset(network.config.eos)
 
@@ -81,7 +84,7 @@ class Coder:
 
         Keyword arguments are those of Sampling; max_tokens is 64, or what fits, unless given.
         """
-        many = not isinstance(prompt, str) and len(prompt) > 0 and isinstance(prompt[0], str)
+        many = isinstance(prompt, list | tuple) and len(prompt) > 0 and isinstance(prompt[0], str)
         each = cast("Sequence[str]", prompt) if many else [cast("str | Sequence[int]", prompt)]
         prompts = [self.encode_prompt(p) for p in each]
         wanted = make_sampling(sampling, max_tokens=self.default_length(COMPLETION_TOKENS, prompts))
@@ -143,6 +146,13 @@ class Coder:
 
     def encode_fill(self, prefix: str, suffix: str) -> Prompt:
         """A hole between two texts, in the model's own sentinels. Raises fim_not_supported."""
+        if not isinstance(prefix, str) or not isinstance(suffix, str):
+            raise RequestError(
+                "prefix and suffix must be texts",
+                why=f"they are {type(prefix).__name__} and {type(suffix).__name__}",
+                fix='give "" for an empty one',
+                param="suffix" if isinstance(prefix, str) else "prefix",
+            )
         ids = encode_fim(self.tokenizer, prefix, suffix)
         warnings = self._warnings(prefix + suffix)
         if not self._trained_to_fill:
@@ -169,7 +179,7 @@ class Coder:
     def _checked(self, ids: Sequence[int]) -> list[int]:
         """`ids` as plain integers, from a list, an array or a tensor. Raises RequestError."""
         try:
-            plain = [operator.index(i) for i in ids]
+            plain = None if isinstance(ids, bytes) else [operator.index(i) for i in ids]
         except TypeError:
             plain = None
         wrong = [i for i in plain or [] if not 0 <= i < self.config.vocab]
@@ -222,6 +232,8 @@ class Coder:
         read: list[list[TokenLogprob]] = [[] for _ in prompts]
         writers: dict[int, _Writer] = {}
         while not generation.done:
+            if self._threads is not None:
+                self._threads.adapt()
             shown = False
             for event in generation.step():
                 prompt = event.index // sampling.n
@@ -318,7 +330,7 @@ class _Writer:
 
 
 def make_sampling(given: Mapping[str, Any], max_tokens: int | None = None) -> Sampling:
-    """Sampling from keyword arguments; RequestError names an unknown one."""
+    """Sampling from keyword arguments, None meaning not given; RequestError names an unknown one."""
     names = [field.name for field in dataclasses.fields(Sampling)]
     for name in given:
         if name not in names:
@@ -329,13 +341,13 @@ def make_sampling(given: Mapping[str, Any], max_tokens: int | None = None) -> Sa
                 fix=f"use {near[0]}" if near else "leave it out",
                 param=name,
             )
-    stop = given.get("stop") or ()
-    values = {
-        "max_tokens": max_tokens,
-        **given,
-        "stop": (stop,) if isinstance(stop, str) else tuple(stop),
-    }
-    return Sampling(**values)
+    values = {key: value for key, value in given.items() if value is not None or key in OPTIONAL}
+    stop = values.get("stop", ())
+    if isinstance(stop, str):
+        values["stop"] = (stop,)
+    elif isinstance(stop, Sequence):
+        values["stop"] = tuple(stop)
+    return Sampling(**{"max_tokens": max_tokens, **values})
 
 
 def completion(pieces: Sequence[Piece], prompt: Prompt, sampling: Sampling) -> Completion:

@@ -3,13 +3,14 @@
 from midfill.hub.catalogue import ModelEntry, default_model, entries, find
 from midfill.hub.progress import Progress, Report
 from midfill.hub.pull import config_of, entry_of, on_disk, pull, pull_entry, resolve
-from midfill.hub.store import cache_folder, stored
+from midfill.hub.store import cache_folder, check_writable, stored
 
 __all__ = [
     "ModelEntry",
     "Progress",
     "Report",
     "cache_folder",
+    "check_writable",
     "config_of",
     "default_model",
     "entries",

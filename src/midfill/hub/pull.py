@@ -108,7 +108,17 @@ def _fetch(entry: ModelEntry, source: Source, folder: Path, report: Report, forc
 
 def _path(name: str) -> Path | None:
     """The existing folder or model file that `name` is, if it is one."""
-    path = Path(name).expanduser()
+    if not name.strip():
+        raise DownloadError(
+            "the name of the model is empty",
+            why="a model is a path, owner/name on the hub, or a name of the catalogue",
+            fix="midfill models",
+        )
+    try:
+        path = Path(name).expanduser()
+        path.stat()
+    except (OSError, RuntimeError):  # RuntimeError: ~ of nobody
+        return None
     known = {entry.name for entry in catalogue.entries()}
     if path.is_dir():
         # A folder that merely shares its name with a model of the catalogue does not hide it.

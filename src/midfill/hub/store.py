@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,7 +50,16 @@ class Kept:
 
 
 def cache_folder() -> Path:
-    """MIDFILL_CACHE, or the folder this system keeps a user's caches in."""
+    """MIDFILL_CACHE, or the folder this system keeps a user's caches in. Raises ResourceError."""
+    try:
+        return _cache_folder()
+    except (RuntimeError, OSError) as error:  # no home, or no current folder
+        raise ResourceError(
+            "there is no folder for models", why=str(error), fix="MIDFILL_CACHE=/a/folder/of/yours"
+        ) from error
+
+
+def _cache_folder() -> Path:
     if own := os.environ.get("MIDFILL_CACHE"):
         return Path(own).expanduser().absolute()
     if xdg := os.environ.get("XDG_CACHE_HOME"):
@@ -100,7 +110,8 @@ def remember(entry: ModelEntry, kept: Kept) -> Path:
 
 def forget(entry: ModelEntry) -> None:
     """Drop the marker: the model counts as absent until a pull has verified it again."""
-    (folder_of(entry) / MARKER).unlink(missing_ok=True)
+    with disk_errors(entry):
+        (folder_of(entry) / MARKER).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -120,7 +131,8 @@ def locked(entry: ModelEntry, report: Report) -> Iterator[Path]:
             report(Progress(label=f"waiting for another pull of {entry.name}", done_bytes=0))
             lock.acquire()
     try:
-        folder.mkdir(exist_ok=True)
+        with disk_errors(entry):
+            folder.mkdir(exist_ok=True)
         yield folder
     finally:
         with contextlib.suppress(OSError):
@@ -142,19 +154,49 @@ def check_space(entry: ModelEntry, needed: int) -> None:
 
 @contextlib.contextmanager
 def disk_errors(entry: ModelEntry) -> Iterator[None]:
-    """Turn a full or closed disk into a ResourceError; other errors pass."""
+    """Turn what the disk refuses into a ResourceError; errors of the network pass."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             raise disk_full(entry) from error
-        if error.errno in _CLOSED:
+        if error.errno in _CLOSED or _in_cache(error.filename):
             raise ResourceError(
                 f"{entry.name} cannot be stored",
                 why=f"{error.filename or cache_folder()}: {error.strerror}",
                 fix=f"MIDFILL_CACHE=/a/folder/of/yours midfill pull {entry.name}",
             ) from error
         raise
+
+
+def _in_cache(name: object) -> bool:
+    """Whether a file name is the cache, in it, or a folder on the way to it."""
+    if not isinstance(name, str | os.PathLike):
+        return False
+    path, cache = Path(os.fspath(name)).absolute(), cache_folder()
+    return path.is_relative_to(cache) or cache.is_relative_to(path)
+
+
+def check_writable() -> None:
+    """Raise ResourceError where no model can be stored; leaves nothing behind."""
+    cache = cache_folder()
+    folders = (cache / "models", cache / "locks", cache, *cache.parents)
+    made = [folder for folder in folders if not os.path.lexists(folder)]
+    try:
+        for folder in folders[:2]:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise ResourceError(
+            f"{cache} cannot be written",
+            why=error.strerror or str(error),
+            fix="MIDFILL_CACHE=/a/folder/of/yours",
+        ) from error
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def disk_full(entry: ModelEntry) -> ResourceError:

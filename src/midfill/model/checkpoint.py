@@ -1,7 +1,7 @@
 """A checkpoint on disk, of any supported format, and the network it becomes."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from midfill.errors import CheckpointError
 from midfill.kernels.linear import PackedLinear
 from midfill.model.files import checkpoint_path
 from midfill.model.gguf import GGUFFile
-from midfill.model.gguf_config import gguf_config
+from midfill.model.gguf_config import generation_of, gguf_config
 from midfill.model.gguf_weights import GGUFWeights
 from midfill.model.hf_config import read_config, read_json
 from midfill.model.hf_weights import open_hf_weights
 from midfill.model.transformer import Transformer
-from midfill.model.weights import Weights
+from midfill.model.weights import DTYPES, Weights
 from midfill.tokenizer.tokenizer import Tokenizer
 
 
@@ -37,7 +37,9 @@ class Checkpoint:
         return self.path.stem if self.path.is_file() else self.path.name
 
     def generation(self) -> dict[str, Any]:
-        """generation_config.json as it is; empty when there is none. Raises CheckpointError."""
+        """generation_config.json, or what a GGUF header says of it; may be empty."""
+        if self.gguf is not None:
+            return generation_of(self.gguf.metadata)
         file = self.path / "generation_config.json"
         return read_json(file) if self.path.is_dir() and file.exists() else {}
 
@@ -52,10 +54,28 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Open a Hugging Face folder or a GGUF file; no weights are read yet. Raises CheckpointError."""
     path = checkpoint_path(path)
     if path.is_dir():
-        return Checkpoint(path, read_config(path), open_hf_weights(path))
+        config, weights = read_config(path), open_hf_weights(path)
+        return Checkpoint(path, _untied_if_stored(config, weights), weights)
     file = GGUFFile(path)
     config = gguf_config(file)
     return Checkpoint(path, config, GGUFWeights(file, config), file)
+
+
+def _untied_if_stored(config: ModelConfig, weights: Weights) -> ModelConfig:
+    """A head that is stored and differs from the embedding is a head, whatever the config says.
+
+    So does transformers; it comes from fine-tuning that untied them and left the config alone.
+    """
+    head, embedding = "lm_head.weight", "model.embed_tokens.weight"
+    if not config.tie_embedding or weights.shape(head) is None:
+        return config
+    if weights.shape(head) != weights.shape(embedding):
+        return config
+    dtype = DTYPES[weights.stored_dtype()]
+    if not torch.equal(weights.read(head, dtype), weights.read(embedding, dtype)):
+        return replace(config, tie_embedding=False)
+    weights.release(head)
+    return config
 
 
 def check_tensors(checkpoint: Checkpoint) -> None:

@@ -14,7 +14,7 @@ from midfill.config.model import ModelConfig
 from midfill.errors import CheckpointError, ConfigError, ResourceError, TokenizerError
 from midfill.model.checkpoint import Checkpoint, check_tensors, open_checkpoint
 from midfill.model.gguf import write_gguf
-from midfill.model.gguf_config import to_gguf_metadata
+from midfill.model.gguf_config import end_keys, sampling_keys, to_gguf_metadata
 from midfill.model.gguf_weights import gguf_tensors
 from midfill.model.hf_config import to_hf_config
 from midfill.model.safetensors_out import write_safetensors
@@ -39,6 +39,12 @@ def convert(
     if to not in ("hf", "gguf"):
         raise ConfigError(
             f"cannot convert to {to!r}", why="midfill writes hf and gguf", fix="--to gguf"
+        )
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise ConfigError(
+            f"{target} is no file",
+            why="it is a device or a pipe, and would be replaced by a file",
+            fix="name a new file",
         )
     checkpoint = open_checkpoint(source)
     allowed = PLAIN if to == "hf" else FILE_TYPES
@@ -93,6 +99,8 @@ def to_gguf(
         metadata["tokenizer.ggml.model"] = "no_vocab"
     else:
         metadata |= tokenizer.to_gguf(config.vocab)
+    metadata |= end_keys(config, metadata)
+    metadata |= sampling_keys(checkpoint.generation())
     target.parent.mkdir(parents=True, exist_ok=True)
     write_gguf(target, metadata, gguf_tensors(checkpoint.weights, config, quant), report)
     return target

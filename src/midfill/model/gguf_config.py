@@ -22,6 +22,15 @@ from midfill.errors import CheckpointError
 from midfill.model.gguf import GGUFFile
 
 FAMILY = {"llama": "llama", "qwen2": "qwen2", "deepseek2": "deepseek_v2"}
+BOS_KEY = "tokenizer.ggml.bos_token_id"
+END_KEYS = tuple(f"tokenizer.ggml.{end}_token_id" for end in ("eos", "eot", "eom"))
+SAMPLING_KEYS = {
+    "temperature": "general.sampling.temp",
+    "top_p": "general.sampling.top_p",
+    "top_k": "general.sampling.top_k",
+    "min_p": "general.sampling.min_p",
+    "repetition_penalty": "general.sampling.penalty_repeat",
+}
 ARCHITECTURE = {family: arch for arch, family in FAMILY.items()}
 
 
@@ -81,7 +90,6 @@ def _config(file: GGUFFile) -> ModelConfig:
         )
     rope_dim = attention.rope_dim if isinstance(attention, MLAConfig) else attention.head_dim
     meta = file.metadata
-    eos = meta.get("tokenizer.ggml.eos_token_id")
     return ModelConfig(
         family=FAMILY[file.architecture],  # type: ignore[arg-type]
         vocab=file.tensors["token_embd.weight"].shape[0]
@@ -100,9 +108,39 @@ def _config(file: GGUFFile) -> ModelConfig:
         tie_embedding="output.weight" not in file.tensors,
         mlp_bias="blk.0.ffn_down.bias" in file.tensors,
         bos=meta.get("tokenizer.ggml.bos_token_id"),
-        eos=() if eos is None else (int(eos),),
+        eos=_end_ids(meta),
         dtype=_stored_dtype(file),
     )
+
+
+def _end_ids(meta: Mapping[str, Any]) -> tuple[int, ...]:
+    """The ids that end an answer: end of text, of turn, of message."""
+    found = (meta.get(key) for key in END_KEYS)
+    return tuple(dict.fromkeys(int(i) for i in found if isinstance(i, int)))
+
+
+def end_keys(config: ModelConfig, given: Mapping[str, Any]) -> dict[str, int]:
+    """The ids that begin and end a text, where the tokenizer's own keys (`given`) lack them."""
+    keys: dict[str, int] = {}
+    if config.bos is not None and BOS_KEY not in given:
+        keys[BOS_KEY] = config.bos
+    free = [key for key in END_KEYS if key not in given]
+    new = [i for i in config.eos if i not in [given.get(key) for key in END_KEYS]]
+    return keys | dict(zip(free, new, strict=False))
+
+
+def sampling_keys(generation: Mapping[str, Any]) -> dict[str, Any]:
+    """The `general.sampling` keys for what generation_config.json asks for."""
+    if not generation.get("do_sample"):
+        return {}
+    found = {key: generation.get(name) for name, key in SAMPLING_KEYS.items()}
+    return {key: value for key, value in found.items() if isinstance(value, int | float)}
+
+
+def generation_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What generation_config.json would say, from the `general.sampling` keys."""
+    found = {name: meta[key] for name, key in SAMPLING_KEYS.items() if key in meta}
+    return {"do_sample": True, **found} if found else {}
 
 
 def _first(value: Any) -> int:

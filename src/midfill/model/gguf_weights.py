@@ -190,8 +190,10 @@ class GGUFWeights:
     def _split_shape(self, name: str) -> tuple[int, ...]:
         split = self._split(name)
         assert split is not None
-        heads, rank, nope = split[0].shape
-        return heads * (nope + split[1].shape[1]), rank
+        k, v = split[0].shape, split[1].shape
+        if len(k) != 3 or len(v) != 3 or (k[0], k[1]) != (v[0], v[2]):
+            return (*k, *v)  # the caller names the tensor and what it should be
+        return k[0] * (k[2] + v[1]), k[1]
 
     def _join_kv_b(self, name: str, dtype: torch.dtype) -> Tensor:
         split = self._split(name)

@@ -47,7 +47,7 @@ def _generation_eos(path: Path) -> tuple[int, ...]:
     given = read_json(path).get("eos_token_id")
     try:
         return _ids(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise CheckpointError(
             f"{path} names {given!r} as eos_token_id",
             why="it is a token id or a list of them",

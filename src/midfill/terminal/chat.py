@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from midfill.errors import RequestError
+from midfill.errors import RequestError, UserError
 from midfill.hub import cache_folder
-from midfill.terminal.show import error
+from midfill.terminal.show import error, note
 
 if TYPE_CHECKING:
     from midfill.engine.text import Coder
@@ -132,7 +132,6 @@ def _reader() -> Any:
     if not sys.stdin.isatty():
         return input
     from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import FileHistory
     from prompt_toolkit.key_binding import KeyBindings
 
     keys = KeyBindings()
@@ -145,13 +144,25 @@ def _reader() -> Any:
     def _(event: Any) -> None:
         event.current_buffer.validate_and_handle()
 
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     session: Any = PromptSession(
         "> ",
         multiline=True,
         key_bindings=keys,
         prompt_continuation=". ",
-        history=FileHistory(str(folder / "chat_history")),
+        history=_history(),
     )
     return session.prompt
+
+
+def _history() -> Any:
+    """What was typed before, in the cache; of this conversation alone where that cannot be written."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    try:
+        file = cache_folder() / "chat_history"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("ab").close()
+    except (OSError, UserError) as problem:
+        note(f"what you type is not kept: {getattr(problem, 'why', problem)}")
+        return InMemoryHistory()
+    return FileHistory(str(file))

@@ -1,7 +1,6 @@
 """What this machine can do, what is missing, and how to mend it."""
 
 import dataclasses
-import os
 import platform
 import shutil
 import sys
@@ -10,10 +9,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
+from midfill.engine.threads import Others, cores, idle_cores
 from midfill.errors import UserError
-from midfill.hub import cache_folder, default_model, find, stored
+from midfill.hub import cache_folder, check_writable, default_model, find, stored
 from midfill.terminal import show
-from midfill.terminal.load import Others, cores, idle_cores
 
 GIB = 2**30
 Status = Literal["ok", "note", "fail"]
@@ -134,9 +133,8 @@ def _memory() -> Finding:
 
 def _cache() -> Finding:
     folder = cache_folder()
+    check_writable()
     existing = next(p for p in (folder, *folder.parents) if p.exists())
-    if not os.access(existing, os.W_OK):
-        return Finding("cache", "fail", f"{folder} cannot be written", "set MIDFILL_CACHE")
     free = shutil.disk_usage(existing).free
     status: Status = "ok" if free > 2 * GIB else "note"
     fix = "" if status == "ok" else "set MIDFILL_CACHE to a larger disk"

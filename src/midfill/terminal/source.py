@@ -1,7 +1,9 @@
 """Where a prompt comes from: the command line, a file, a pipe, or a place in a file."""
 
+import codecs
 import io
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,9 @@ class Around:
 
 
 def read_text(file: str) -> str:
-    """The text of a file, or of stdin for "-". Raises ConfigError."""
+    """The text of a file, or of stdin for "-", without a byte-order mark. Raises ConfigError."""
+    if file == "-" and sys.stdin is None:
+        raise _no_text("--file FILE")
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as problem:
@@ -28,14 +32,21 @@ def read_text(file: str) -> str:
             f"{file} cannot be read", why=problem.strerror or str(problem), fix="name a text file"
         ) from None
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as problem:
         name = "the standard input" if file == "-" else file
         raise ConfigError(
             f"{name} is not UTF-8 text",
             why=f"byte {problem.start} is 0x{raw[problem.start]:02x}: {problem.reason}",
-            fix=f"iconv -f latin1 -t utf-8 {'' if file == '-' else file}".rstrip(),
+            fix=f"iconv -f {_encoding(raw)} -t utf-8 {'' if file == '-' else shlex.quote(file)}".rstrip(),
         ) from None
+
+
+def _encoding(raw: bytes) -> str:
+    """What bytes that are no UTF-8 most likely are, as iconv calls it."""
+    if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    return "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "latin1"
 
 
 def place(at: str) -> Around:
@@ -44,7 +55,7 @@ def place(at: str) -> Around:
     Without a column the hole is an empty line LINE, behind its indentation, or the place before
     line LINE when it holds text.
     """
-    match = re.fullmatch(r"(.+?):(\d+)(?::(\d+))?", at)
+    match = re.fullmatch(r"(.+?):(\d+)(?::(\d+))?", at, re.DOTALL)
     if match is None:
         raise ConfigError(
             f"{at!r} is not a place",
@@ -81,6 +92,8 @@ def prompt_text(prompt: str | None, file: str | None, at: str | None) -> str:
 
 def question(message: str | None, *, json: bool) -> str | None:
     """The one thing to ask: a message, stdin for "-", or a pipe; None for a conversation."""
+    if sys.stdin is None and message in (None, "-"):
+        raise _no_text("--message TEXT")
     if message == "-" or (message is None and not sys.stdin.isatty()):
         return read_text("-")
     if json and message is None:
@@ -117,11 +130,15 @@ def hole(
 def _file_or_pipe(file: str | None, example: str) -> str:
     if file is not None:
         return file
-    if sys.stdin.isatty():
-        raise ConfigError(
-            "there is no text", why="none was given and nothing is piped in", fix=f"add {example}"
-        )
+    if sys.stdin is None or sys.stdin.isatty():
+        raise _no_text(example)
     return "-"
+
+
+def _no_text(example: str) -> ConfigError:
+    return ConfigError(
+        "there is no text", why="none was given and nothing is piped in", fix=f"add {example}"
+    )
 
 
 def _only_one(given: dict[str, str | None]) -> None:
