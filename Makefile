@@ -18,12 +18,14 @@ help:  ## list the targets
 
 # The two stamps: what is installed is not installed again, and needs no network.
 .venv/.installed: pyproject.toml
-	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	$(PIP) --editable .
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "installing midfill and what it needs into .venv (torch is large; a minute or more) ..."
+	@$(PIP) --quiet --editable .
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(PIP) --editable '.[test,dev]'
+	@echo "installing the tests' and the developers' tools ..."
+	@$(PIP) --quiet --editable '.[test,dev]'
 	touch $@
 
 install: .venv/.installed-dev  ## make .venv with the package, the tests' and the developers' tools

@@ -3,9 +3,8 @@
 import sys
 
 import midfill
-from midfill.hub import default_model
 
-coder = midfill.load(sys.argv[1] if sys.argv[1:] else default_model())
+coder = midfill.load(sys.argv[1] if sys.argv[1:] else None)
 
 prompts = ["def is_prime(n):", "def factorial(n):", "def mean(numbers):"]
 answers = coder.complete(prompts, max_tokens=64, temperature=0.7, top_p=0.9, stop="\n\n")

@@ -3,9 +3,8 @@
 import sys
 
 import midfill
-from midfill.hub import default_model
 
-coder = midfill.load(sys.argv[1] if sys.argv[1:] else default_model())
+coder = midfill.load(sys.argv[1] if sys.argv[1:] else None)
 
 messages = [{"role": "user", "content": "Write a quick sort algorithm in Python."}]
 for piece in coder.stream(messages, max_tokens=256):

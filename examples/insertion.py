@@ -4,7 +4,6 @@ import sys
 
 import midfill
 from midfill.errors import UserError
-from midfill.hub import default_model
 
 prefix = """\
 def quick_sort(items):
@@ -14,7 +13,7 @@ def quick_sort(items):
 """
 suffix = "\n    return quick_sort(smaller) + [pivot] + quick_sort(larger)\n"
 
-coder = midfill.load(sys.argv[1] if sys.argv[1:] else default_model())
+coder = midfill.load(sys.argv[1] if sys.argv[1:] else None)
 
 try:
     answer = coder.fill(prefix, suffix, max_tokens=64)

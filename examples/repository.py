@@ -3,7 +3,6 @@
 import sys
 
 import midfill
-from midfill.hub import default_model
 
 files = {  # each behind those it imports; the last one is completed
     "shapes.py": """\
@@ -27,7 +26,7 @@ def main():
     # show the areas of a small and a large circle""",
 }
 
-coder = midfill.load(sys.argv[1] if sys.argv[1:] else default_model())
+coder = midfill.load(sys.argv[1] if sys.argv[1:] else None)
 
 prompt = "\n".join(f"#{path}\n{text}" for path, text in files.items())
 answer = coder.complete(prompt, max_tokens=96, stop="\n\n")

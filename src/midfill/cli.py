@@ -74,11 +74,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell
         streams.silence(out)
         sys.exit(0)
-    except OSError:
-        refused = streams.refusal(out)
-        if refused is None:
-            raise
-        error(refused)
+    except streams.OutputRefusedError as problem:
+        streams.silence(out)
+        error(streams.refused(problem))
         sys.exit(2)
     sys.exit(result if isinstance(result, int) else 0)
 

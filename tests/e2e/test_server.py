@@ -1,10 +1,12 @@
 """The server through the official client, through raw HTTP, and against what it must refuse."""
 
+import codecs
 import contextlib
 import http.client
 import json
 import logging
 import math
+import random
 import re
 import shutil
 import socket
@@ -22,10 +24,13 @@ import uvicorn
 
 import midfill
 from midfill.config.server import ServerConfig
+from midfill.engine.results import Piece, TokenLogprob
 from midfill.errors import ConfigError, RequestError, ResourceError, TokenizerError
 from midfill.server import create_app
+from midfill.server.openai import Places
 from midfill.server.run import listen
 from midfill.server.schema import ChatRequest, CompletionRequest
+from midfill.tokenizer.fim import encode_fim
 
 MIDDLE = ("def add(a, b):\n    return ", "\n\nprint(add(1, 2))\n")
 HELLO: list[Any] = [{"role": "user", "content": "Say something."}]
@@ -245,6 +250,82 @@ def test_streamed_logprobs_join_to_the_whole(client: openai.OpenAI):
             for name, values in found.model_dump().items():
                 joined[name] += values
     assert joined == whole.model_dump()
+
+
+def bytes_of(token: str) -> bytes:
+    """The bytes that a token of `logprobs` is spelled for."""
+    if token.startswith("bytes:"):
+        return bytes.fromhex(token.removeprefix("bytes:").replace("\\x", ""))
+    return token.encode()
+
+
+def places(tokens: list[bytes], begin: int = 0) -> list[int]:
+    """The character that holds the first byte of each token: the last one when decoding ends there."""
+    found, data = [], b""
+    for token in tokens:
+        found.append(begin + len((data + token[:1]).decode(errors="replace")) - bool(token))
+        data += token
+    return found
+
+
+@pytest.mark.parametrize("stop", [None, ["\ufffd" * 3 + "\0", "ab", "re\ufffd"]])
+def test_text_offsets_index_the_text_whatever_the_bytes(server: Running, stop: Any):
+    """An untrained model writes mostly bytes that are parts of characters."""
+    fragments = "é€😀".encode() + b"a\xe2\x82b\xf0\x9f\x98\xe2"
+    body = {"prompt": list(fragments), "max_tokens": 60, "temperature": 1.5, "logprobs": 0}
+    seen = 0
+    for seed in range(12):
+        ask = {**body, "seed": seed, "echo": seed % 2 == 0, "stop": stop}
+        choice = server.post("/v1/completions", ask).json()["choices"][0]
+        found, text = choice["logprobs"], choice["text"]
+        tokens = [bytes_of(token) for token in found["tokens"]]
+        echoed = tokens[: len(fragments)] if ask["echo"] else []
+        head = len(b"".join(echoed).decode(errors="replace"))
+        want = places(echoed) + places(tokens[len(echoed) :], head)
+        assert found["text_offset"] == [min(place, len(text)) for place in want], seed
+        seen += text.count("\ufffd")
+        raw = server.post("/v1/completions", {**ask, "stream": True}).text.split("\n\n")
+        parts = [json.loads(event[6:])["choices"][0] for event in raw[:-2]]
+        streamed = [place for part in parts for place in part["logprobs"]["text_offset"]]
+        assert [min(place, len(text)) for place in streamed] == found["text_offset"]
+    assert seen > 100
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_text_offsets_of_random_fragments(size: int):
+    """Offsets do not depend on how tokens fall into pieces, nor pieces on characters."""
+    chance = random.Random(size)
+    alphabet = [*"aé€😀\u2028".encode(), 0xFF, 0xED, 0xA0, 0xC0]
+    for _ in range(300):
+        tokens = [
+            bytes(chance.choices(alphabet, k=chance.randrange(1, size + 1)))
+            for _ in range(chance.randrange(1, 12))
+        ]
+        decoder, cursor, found = codecs.getincrementaldecoder("utf-8")("replace"), 0, []
+        answer, held = Places(echo=False), []
+        for number, token in enumerate(tokens, 1):
+            last = number == len(tokens)
+            held.append(TokenLogprob(0, "", token))
+            text = decoder.decode(token, final=last)
+            cursor += len(text)
+            if text or last:
+                piece = Piece(text, tokens=tuple(held), finish_reason="length" if last else None)
+                found += answer.of(piece)
+                held = []
+        assert found == places(tokens)
+        assert max(found) < cursor
+
+
+def test_text_offsets_count_echoed_sentinels_and_the_end(server: Running, tiny_coder: Any):
+    tokenizer = tiny_coder.tokenizer
+    ids = [tokenizer.bos_id, *b"ab", tokenizer.fim.prefix, *b"c"]
+    ask = {"prompt": ids, "max_tokens": 0, "logprobs": 0, "echo": True}
+    choice = server.post("/v1/completions", ask).json()["choices"][0]
+    first, last = choice["text"].index("a"), choice["text"].rindex("c")
+    assert choice["logprobs"]["text_offset"] == [0, first, first + 1, first + 2, last]
+    cut, end = TokenLogprob(0, "", b"\xe2"), TokenLogprob(0, "<end>", b"")
+    piece = Piece("\ufffd", tokens=(cut, end), finish_reason="stop")
+    assert Places(echo=False).of(piece) == [0, 1]
 
 
 def test_chat_logprobs_carry_bytes_and_rivals(client: openai.OpenAI):
@@ -543,6 +624,32 @@ def test_wrong_routes(server: Running, method: str, path: str, status: int, code
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/models", "/openapi.json"])
+def test_head_is_get_without_the_body(server: Running, path: str):
+    head, get = httpx.head(server.url + path), httpx.get(server.url + path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-type", "content-length"):
+        assert head.headers[name] == get.headers[name]
+    assert httpx.head(server.url + COMPLETION).status_code == 405
+    assert httpx.head(server.url + "/none").status_code == 404
+
+
+def test_a_model_that_cannot_fill_names_the_suffix(tiny_coder: Any):
+    class Plain(Slow):
+        tokenizer = SimpleNamespace(fim=None)
+
+        def encode_fill(self, prefix: str, suffix: str) -> Any:
+            return encode_fim(self.tokenizer, prefix, suffix)  # type: ignore[arg-type]
+
+    with Running(Plain(tiny_coder)) as server:
+        answer = server.post(COMPLETION, {"prompt": "x", "suffix": ""})
+        error = answer.json()["error"]
+        assert answer.status_code == 400
+        assert (error["param"], error["code"]) == ("suffix", "fim_not_supported")
+        assert "Fix: send no suffix, or serve a model that can fill" in error["message"]
+        assert server.post(COMPLETION, {"prompt": "x"}).status_code == 200
+
+
 def test_warnings_travel_in_a_header(server: Running):
     answer = server.post(COMPLETION, {"prompt": "<|fim_begin|>a<|fim_hole|>b<|fim_end|>"})
     assert answer.status_code == 200
@@ -680,6 +787,14 @@ def test_keys_are_asked_for(tiny_coder: Any):
 def test_a_page_under_another_name_is_turned_away(server: Running):
     for host, status in (("evil.example", 403), ("localhost:1", 200), ("[::1]:80", 200)):
         assert httpx.get(server.url + "/health", headers={"Host": host}).status_code == status
+
+
+@pytest.mark.parametrize(("header", "status"), [("", 200), ("Host: evil.example\r\n", 403)])
+def test_a_client_without_host_is_no_browser(server: Running, header: str, status: int):
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        sock.sendall(f"GET /health HTTP/1.0\r\n{header}\r\n".encode())
+        line = sock.makefile("rb").readline()
+    assert line.split()[1] == str(status).encode()
 
 
 def test_port_in_use_names_another(server: Running):

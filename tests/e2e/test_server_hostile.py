@@ -3,9 +3,11 @@
 import asyncio
 import json
 import random
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -68,6 +70,7 @@ def app(tiny_coder: Any) -> Iterator[Any]:
     """The application of a running server; `.url` is where."""
     config = ServerConfig(port=0)
     sock = listen(config)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # the kernel must not read for them
     made = create_app(tiny_coder, config)
     made.state.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     server = uvicorn.Server(uvicorn.Config(made, log_level="error"))
@@ -119,3 +122,38 @@ def test_clients_that_leave_at_any_moment_leave_nothing_behind(app: Any):
         time.sleep(0.01)
     assert app.state.desk.worker.load == (0, 0)
     assert httpx.post(app.state.url + "/v1/completions", json={"prompt": "x"}).status_code == 200
+
+
+def test_readers_that_do_not_read_stop_nobody_else(app: Any):
+    host, port = app.state.url.removeprefix("http://").split(":")
+    ask = {"prompt": "x", "max_tokens": 400, "ignore_eos": True, "stream": True, "logprobs": 20}
+    content = json.dumps(ask).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n"
+    worker, count = app.state.desk.worker, 2 * app.state.desk.config.max_batch
+    with ExitStack() as stack:
+        for _ in range(count):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect((host, int(port)))
+            sock.sendall(head.encode() + content)
+        deadline = time.monotonic() + 20
+        while not all_paused(worker, count) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert all_paused(worker, count), worker.load
+        since = time.monotonic()
+        answer = httpx.post(app.state.url + "/v1/completions", json={"prompt": "x"}, timeout=30)
+        assert answer.status_code == 200
+        assert time.monotonic() - since < 2
+        assert all_paused(worker, count)
+        last = b""
+        while not last.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"):  # one reads after all
+            last = last[-64:] + sock.recv(65536)
+    deadline = time.monotonic() + 5
+    while worker.load != (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert worker.load == (0, 0)
+
+
+def all_paused(worker: Any, count: int) -> bool:
+    jobs = worker._all()
+    return len(jobs) == count and all(job.paused for job in jobs)

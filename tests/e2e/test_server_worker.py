@@ -83,6 +83,62 @@ def test_a_job_waits_for_a_slow_reader_and_goes_on():
     asyncio.run(main())
 
 
+def test_jobs_without_readers_give_their_slots_away_and_get_them_back():
+    async def main() -> None:
+        async with working(max_batch=2, max_queue=2) as worker:
+            logs: list[list[str]] = [[] for _ in range(4)]
+            stuck = [worker.submit(endless(log)) for log in logs[:2]]
+            await until(lambda: [len(log) for log in logs[:2]] == [AHEAD, AHEAD])
+            short = worker.submit(iter(range(3 * AHEAD)))
+            assert [item async for item in short] == list(range(3 * AHEAD))
+            stuck += [worker.submit(endless(log)) for log in logs[2:]]
+            await until(lambda: [len(log) for log in logs] == [AHEAD] * 4)
+            assert worker.load == (4, 0)
+            for job in stuck:
+                assert [await anext(job) for _ in range(2 * AHEAD)] == list(range(2 * AHEAD))
+            for job in stuck:
+                job.cancel()
+            await until(lambda: worker.load == (0, 0))
+        assert all(log[-1] == "closed x" for log in logs)
+
+    asyncio.run(main())
+
+
+def test_no_more_jobs_than_the_queue_holds_are_parked():
+    async def main() -> None:
+        async with working(max_batch=1, max_queue=1) as worker:
+            logs: list[list[str]] = [[] for _ in range(3)]
+            jobs = []
+            for log in logs[:2]:
+                jobs.append(worker.submit(endless(log)))
+                await until(lambda log=log: len(log) == AHEAD)
+            jobs.append(worker.submit(endless(logs[2])))
+            await asyncio.sleep(0.05)
+            assert (worker.load, logs[2]) == ((2, 1), [])
+            with pytest.raises(RequestError, match="the queue is full"):
+                worker.submit(endless([]))
+            assert [await anext(jobs[0]) for _ in range(2 * AHEAD)] == list(range(2 * AHEAD))
+            jobs[1].cancel()
+            jobs[0].cancel()
+            assert await anext(jobs[2]) == 0
+
+    asyncio.run(main())
+
+
+def test_a_parked_job_ends_with_the_server():
+    async def main() -> None:
+        log: list[str] = []
+        async with working(max_batch=1) as worker:
+            parked = worker.submit(endless(log))
+            await until(lambda: len(log) == AHEAD)
+            await anext(worker.submit(endless([])))
+        assert log[-1] == "closed x"
+        with pytest.raises(RequestError, match="shutting down"):
+            _ = [item async for item in parked]
+
+    asyncio.run(main())
+
+
 def test_cancelling_closes_the_work_wherever_it_is():
     async def main() -> None:
         log: list[str] = []

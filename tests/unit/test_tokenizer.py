@@ -261,9 +261,9 @@ BPE = {"type": "BPE", "vocab": {c: i for i, c in enumerate(byte_alphabet())}, "m
     [
         ({"type": "Unigram", "vocab": []}, None, "not a byte-level BPE"),
         (BPE, {"type": "Whitespace"}, "not a byte-level BPE"),
-        ({"type": "BPE"}, None, "no vocabulary or no merges"),
+        ({"type": "BPE"}, None, "the vocabulary in .* is not an object"),
         (BPE | {"merges": ["q z"]}, None, "damaged"),
-        (BPE | {"merges": [["a"]]}, None, "damaged"),
+        (BPE | {"merges": [["a"]]}, None, "not a pair"),
     ],
 )
 def test_folder_that_is_not_ours(tmp_path: Path, model: object, pre: object, what: str):

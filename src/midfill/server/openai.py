@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import midfill
-from midfill.engine.results import Piece, TokenLogprob, Usage
+from midfill.engine.results import Piece, Prompt, TokenLogprob, Usage
 from midfill.errors import RequestError, UserError
 from midfill.server.schema import ChatRequest, CompletionRequest
 from midfill.server.work import Choice, Tally, Work
@@ -28,10 +28,26 @@ def completion_work(coder: "Coder", request: CompletionRequest) -> Work:
         encoded = [coder.encode_prompt(prompt) for prompt in request.prompts]
     else:
         texts = [text for text in request.prompts if isinstance(text, str)]
-        encoded = [coder.encode_fill(text, request.suffix) for text in texts]
+        encoded = _encode_fills(coder, texts, request.suffix)
     room = min(coder.room(prompt) for prompt in encoded)
     sampling = request.sampling(coder.defaults, room)
     return Work(model=coder.name, prompts=tuple(encoded), sampling=sampling, keep=request.n or 1)
+
+
+def _encode_fills(coder: "Coder", texts: Sequence[str], suffix: str) -> list[Prompt]:
+    try:
+        return [coder.encode_fill(text, suffix) for text in texts]
+    except RequestError as error:
+        if error.code != "fim_not_supported":
+            raise
+        raise RequestError(
+            error.what,
+            why=error.why,
+            fix="send no suffix, or serve a model that can fill, such as "
+            "qwen2.5-coder-1.5b-instruct-q4_k_m",
+            param="suffix",
+            code=error.code,
+        ) from None
 
 
 def chat_work(coder: "Coder", request: ChatRequest) -> Work:
@@ -117,25 +133,34 @@ class CompletionDialect(Dialect):
 
     def __init__(self, work: Work, *, logprobs: bool, include_usage: bool) -> None:
         super().__init__(work, logprobs=logprobs, include_usage=include_usage)
-        self._shown: defaultdict[int, int] = defaultdict(int)  # characters of each choice so far
+        self._places: defaultdict[int, Places] = defaultdict(self._new_places)  # of each choice
+
+    def _new_places(self) -> "Places":
+        return Places(echo=self.tally.work.sampling.echo)
 
     def _choice(self, index: int, choice: Choice) -> Body:
         return {
             "index": index,
             "text": choice.text,
-            "logprobs": completion_logprobs(choice.pieces) if self._logprobs else None,
+            "logprobs": self._whole_logprobs(choice) if self._logprobs else None,
             "finish_reason": choice.finish_reason,
         }
 
     def _delta(self, index: int, choice: Choice, piece: Piece, *, first: bool) -> Body:
-        offset = self._shown[index]
-        self._shown[index] += len(piece)
+        found = None
+        if self._logprobs:
+            found = completion_logprobs(piece.tokens, self._places[index].of(piece))
         return {
             "index": index,
             "text": piece.text,
-            "logprobs": completion_logprobs([piece], offset) if self._logprobs else None,
+            "logprobs": found,
             "finish_reason": piece.finish_reason,
         }
+
+    def _whole_logprobs(self, choice: Choice) -> Body:
+        places, end = self._new_places(), len(choice.text)
+        offsets = [min(place, end) for piece in choice.pieces for place in places.of(piece)]
+        return completion_logprobs(choice.tokens, offsets)
 
 
 class ChatDialect(Dialect):
@@ -173,28 +198,70 @@ def usage_body(usage: Usage) -> Body:
     }
 
 
-def completion_logprobs(pieces: Sequence[Piece], offset: int = 0) -> Body:
-    """Return the four parallel lists; `offset` is how many characters came before."""
-    tokens: list[str] = []
-    chosen: list[float | None] = []
-    rivals: list[dict[str, float] | None] = []
-    offsets: list[int] = []
-    for piece in pieces:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        inside = 0  # a token held back for a stop string may reach past what the piece shows
-        for token in piece.tokens:
-            tokens.append(_spelling(token))
-            chosen.append(_finite(token.logprob))
-            rivals.append(_rivals(token))
-            offsets.append(offset + min(inside, len(piece)))
-            inside += len(decoder.decode(token.bytes))
-        offset += len(piece)
+def completion_logprobs(tokens: Sequence[TokenLogprob], offsets: Sequence[int]) -> Body:
+    """Return the four parallel lists; `offsets` says where in the text each token begins."""
     return {
-        "tokens": tokens,
-        "token_logprobs": chosen,
-        "top_logprobs": rivals,
-        "text_offset": offsets,
+        "tokens": [_spelling(token) for token in tokens],
+        "token_logprobs": [_finite(token.logprob) for token in tokens],
+        "top_logprobs": [_rivals(token) for token in tokens],
+        "text_offset": list(offsets),
     }
+
+
+class Places:
+    """Where in the text of one choice its tokens begin: at the character of their first byte.
+
+    Bytes that never become a character count as the U+FFFD that the text shows for them. A token
+    that is held back for a stop string is placed as if no stop string came of it, until the end of
+    the text is known.
+    """
+
+    def __init__(self, *, echo: bool) -> None:
+        self._echo = echo  # the first piece is the prompt
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace")
+        self._made = 0  # characters that are whole, shown or held back
+        self._shown = 0
+
+    def of(self, piece: Piece) -> list[int]:
+        """Return the places of the tokens of `piece`, the next one of the choice."""
+        self._shown += len(piece)
+        if self._echo:
+            self._echo = False
+            places = [self._take(data) for data in _echoed_bytes(piece)]
+            self._decode.reset()  # the answer is decoded apart from the prompt
+            self._made = self._shown
+            return [min(place, self._shown) for place in places]
+        places = [self._take(token.bytes) for token in piece.tokens]
+        if piece.finish_reason is None:
+            return places
+        if piece.tokens and not piece.tokens[-1].bytes:  # an end behind a character cut short
+            places[-1] = self._made + self._inside
+        return [min(place, self._shown) for place in places]
+
+    def _take(self, data: bytes) -> int:
+        """Read the bytes of one token and return its place."""
+        if not data:
+            return self._made
+        self._made += len(self._decode.decode(data[:1]))
+        place = self._made + self._inside - 1
+        self._made += len(self._decode.decode(data[1:]))
+        return place
+
+    @property
+    def _inside(self) -> bool:
+        """Whether a character has begun and is not whole yet."""
+        return bool(self._decode.getstate()[0])
+
+
+def _echoed_bytes(piece: Piece) -> list[bytes]:
+    """Return what each token of an echoed prompt adds to its text.
+
+    A prompt given as ids is echoed with its sentinels, one given as text has none in it.
+    """
+    plain = [token.bytes for token in piece.tokens]
+    if b"".join(plain).decode(errors="replace").startswith(piece.text):
+        return plain
+    return [token.bytes or token.text.encode() for token in piece.tokens]
 
 
 def chat_logprobs(tokens: Sequence[TokenLogprob]) -> Body:

@@ -1,7 +1,8 @@
 """One thread that runs the engine for everybody, and the jobs that asyncio reads from it.
 
 A job is any iterator; one `next()` is one step of the engine. The thread steps through the active
-jobs in turn, so that all of them progress; it knows neither tokens nor text.
+jobs in turn, so that all of them progress; it knows neither tokens nor text. A job whose reader is
+far behind gives its slot to one that can go on, and comes back before those that have not begun.
 """
 
 import asyncio
@@ -94,9 +95,10 @@ class Worker:
     """The engine thread and its bounded queue; `submit` is its only door."""
 
     def __init__(self, *, max_batch: int, max_queue: int) -> None:
-        self._room = max_batch + max_queue
         self._max_batch = max_batch
+        self._max_queue = max_queue
         self._active: deque[Job[Any]] = deque()
+        self._parked: deque[Job[Any]] = deque()  # begun, then paused while another wanted the slot
         self._waiting: deque[Job[Any]] = deque()
         self._changed = threading.Condition()
         self._draining = False  # no new jobs
@@ -113,7 +115,7 @@ class Worker:
         with self._changed:
             if self._draining:
                 raise shutting_down()
-            if len(self._active) + len(self._waiting) >= self._room:
+            if len(self._active) + len(self._waiting) >= self._max_batch + self._max_queue:
                 raise _queue_full(len(self._waiting))
             self._waiting.append(job)
             self._changed.notify()
@@ -121,8 +123,8 @@ class Worker:
 
     @property
     def load(self) -> tuple[int, int]:
-        """Return how many jobs are active, and how many wait."""
-        return len(self._active), len(self._waiting)
+        """Return how many jobs have begun, and how many wait to."""
+        return len(self._active) + len(self._parked), len(self._waiting)
 
     async def drain(self, seconds: float) -> None:
         """Take no new job, give the others `seconds` to finish, then end them with an error."""
@@ -136,7 +138,7 @@ class Worker:
     def end_all(self) -> None:
         """End every job with an error, now."""
         with self._changed:
-            for job in [*self._active, *self._waiting]:
+            for job in self._all():
                 job.cancel(shutting_down())
 
     def stop(self, seconds: float = 5.0) -> None:
@@ -151,12 +153,15 @@ class Worker:
         with self._changed:
             self._changed.notify()
 
+    def _all(self) -> list[Job[Any]]:
+        return [*self._active, *self._parked, *self._waiting]
+
     def _run(self) -> None:
         while (job := self._wait()) is not None:
             if not job.step():
                 with self._changed:
                     self._active.remove(job)
-        for job in [*self._active, *self._waiting]:
+        for job in self._all():
             job.cancel(shutting_down())
             job.step()
 
@@ -173,20 +178,42 @@ class Worker:
     def _next(self) -> Job[Any] | None:
         """Return the job whose turn it is, None when all wait for their readers or there is none.
 
-        Cancelled jobs leave the queue at once, even when the batch is full.
+        Cancelled jobs leave at once, even when the batch is full.
         """
-        gone = next((job for job in self._waiting if job.cancelled), None)
-        if gone is not None:
-            self._waiting.remove(gone)
-            self._active.append(gone)
-            return gone
-        while self._waiting and len(self._active) < self._max_batch:
-            self._active.append(self._waiting.popleft())
+        for queue in (self._parked, self._waiting):
+            gone = next((job for job in queue if job.cancelled), None)
+            if gone is not None:
+                queue.remove(gone)
+                self._active.append(gone)
+                return gone
+        self._fill_slots()
         for _ in range(len(self._active)):
             self._active.rotate(-1)
             if not self._active[-1].paused:
                 return self._active[-1]
         return None
+
+    def _fill_slots(self) -> None:
+        """Give the slots to jobs that can go on: the parked whose readers caught up, then new ones.
+
+        At most max_queue jobs are parked, because they keep their caches; more of them keep slots.
+        """
+        while True:
+            ready = next((job for job in self._parked if not job.paused), None)
+            if ready is None and not self._waiting:
+                return
+            if len(self._active) >= self._max_batch:
+                idle = next((job for job in self._active if job.paused), None)
+                full = ready is None and len(self._parked) >= self._max_queue
+                if idle is None or full:
+                    return
+                self._active.remove(idle)
+                self._parked.append(idle)
+            if ready is None:
+                self._active.append(self._waiting.popleft())
+            else:
+                self._parked.remove(ready)
+                self._active.append(ready)
 
 
 def shutting_down() -> RequestError:

@@ -13,9 +13,10 @@ import tokenizers
 
 from midfill.errors import TokenizerError
 from midfill.tokenizer.special import DEEPSEEK_BOS, AddedToken, Kind
-from midfill.tokenizer.vocabulary import Vocabulary, damaged, pairs
+from midfill.tokenizer.vocabulary import Vocabulary, damaged, is_id, is_text, pairs, require
 
 _NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", bool: "true or false"}
 
 
 def read(folder: Path) -> Vocabulary:
@@ -25,15 +26,16 @@ def read(folder: Path) -> Vocabulary:
         raise _missing(folder)
     data = _json(path)
     config = _settings(folder)
-    model = data.get("model") or {}
+    model = data.get("model")
+    require(isinstance(model, dict), f"model in {path}", "an object", model)
     if model.get("type") != "BPE" or not _byte_level(data.get("pre_tokenizer")):
         raise TokenizerError(
             f"{path} is not a byte-level BPE",
             why=f"its model is {model.get('type')!r}; midfill's families all use byte-level BPE",
             fix="use a DeepSeek-Coder, Qwen2, SmolLM2 or other byte-level model",
         )
-    if not isinstance(model.get("vocab"), dict) or not isinstance(model.get("merges"), list):
-        raise damaged(f"{path} has no vocabulary or no merges", "its model is incomplete")
+    _check(data, str(path))
+    _check_settings(config, f"{folder}'s settings")
     added = _added(data, config, model["vocab"])
     ids = {text: i for text, i in model["vocab"].items()} | {t.text: t.id for t in added}
     named = {name: ids.get(_text(config.get(name)) or "") for name in _NAMED}
@@ -125,10 +127,80 @@ def _missing(folder: Path) -> TokenizerError:
     )
 
 
+# --- every part is what it must be ----------------------------------------------------------------
+
+
+def _check(data: Mapping[str, Any], path: str) -> None:
+    """Raise TokenizerError where a part of tokenizer.json that is used here is of the wrong kind."""
+    model = data["model"]
+    vocab, merges, unknown = model.get("vocab"), model.get("merges"), model.get("unk_token")
+    require(isinstance(vocab, dict), f"the vocabulary in {path}", "an object", vocab)
+    for text, token in vocab.items():
+        require(is_text(text), f"a token in {path}", "text", text)
+        require(is_id(token), f"the number of {text!r} in {path}", "a token number", token)
+    require(isinstance(merges, list), f"merges in {path}", "a list", merges)
+    for _ in pairs(merges):
+        pass
+    require(unknown is None or is_text(unknown), f"unk_token in {path}", "text", unknown)
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        value = model.get(name)
+        require(value in (None, ""), f"{name} in {path}", "empty, as in a byte-level BPE", value)
+    entries = _optional(data, "added_tokens", list, path)
+    for entry in entries or ():
+        require(isinstance(entry, dict), f"an added token in {path}", "an object", entry)
+        require(is_id(entry.get("id")), f"id of an added token in {path}", "a number", entry)
+        require(is_text(entry.get("content")), f"content of an added token in {path}", "text", entry)
+    _check_post_processor(data, path)
+
+
+def _check_post_processor(data: Mapping[str, Any], path: str) -> None:
+    post = _optional(data, "post_processor", dict, path) or {}
+    parts = _optional(post, "processors", list, path) or []
+    for part in (post, *parts):
+        require(isinstance(part, dict), f"a post-processor in {path}", "an object", part)
+        for piece in _optional(part, "single", list, path) or ():
+            require(isinstance(piece, dict), f"a part of single in {path}", "an object", piece)
+            _optional(piece, "SpecialToken", dict, path)
+
+
+def _check_settings(config: Mapping[str, Any], where: str) -> None:
+    """The same for tokenizer_config.json and special_tokens_map.json."""
+    for name in _NAMED:
+        value = config.get(name)
+        require(value is None or is_text(_text(value)), f"{name} in {where}", "text", value)
+    _optional(config, "add_bos_token", bool, where)
+    for token, entry in (_optional(config, "added_tokens_decoder", dict, where) or {}).items():
+        number = int(token) if token.isascii() and token.isdigit() and len(token) < 11 else None
+        require(is_id(number), f"a key of added_tokens_decoder in {where}", "a number", token)
+        good = isinstance(entry, dict) and is_text(entry.get("content"))
+        require(good, f"added token {token} in {where}", "an object with content", entry)
+    template = config.get("chat_template")
+    require(_is_template(template), f"chat_template in {where}", "text or a list", template)
+
+
+def _is_template(value: object) -> bool:
+    if isinstance(value, list):
+        return all(
+            isinstance(entry, dict) and is_text(entry.get("name")) and is_text(entry.get("template"))
+            for entry in value
+        )
+    return value is None or is_text(value)
+
+
+def _optional(part: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
+    """A value that may be missing or null and otherwise is of this kind."""
+    value = part.get(name)
+    require(value is None or isinstance(value, kind), f"{name} in {where}", _KINDS[kind], value)
+    return value
+
+
+# --- the files ------------------------------------------------------------------------------------
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:  # ValueError: not JSON, or not UTF-8
+    except (ValueError, OSError, RecursionError) as error:  # ValueError: not JSON, or not UTF-8
         raise damaged(f"{path} cannot be read", str(error)) from error
     if not isinstance(data, dict):
         raise damaged(f"{path} is not a JSON object", f"it holds a {type(data).__name__}")
@@ -160,7 +232,8 @@ def _byte_level(pre: object) -> bool:
     if not isinstance(pre, Mapping):
         return False
     if pre.get("type") == "Sequence":
-        return any(_byte_level(part) for part in pre.get("pretokenizers", []))
+        parts = pre.get("pretokenizers")
+        return isinstance(parts, list) and any(map(_byte_level, parts))
     return pre.get("type") == "ByteLevel"
 
 
@@ -179,9 +252,9 @@ def _declared(
     data: Mapping[str, Any], config: Mapping[str, Any]
 ) -> Iterator[tuple[int, str, bool]]:
     for entry in data.get("added_tokens") or []:
-        yield int(entry["id"]), entry["content"], bool(entry.get("special"))
+        yield entry["id"], entry["content"], bool(entry.get("special"))
     for token, entry in (config.get("added_tokens_decoder") or {}).items():
-        yield int(token), _text(entry) or "", bool(entry.get("special"))
+        yield int(token), entry["content"], bool(entry.get("special"))
 
 
 def _plain(
@@ -191,7 +264,9 @@ def _plain(
     stripped = {**data, "added_tokens": [], "model": {**model, "dropout": None}}
     for key in ("post_processor", "decoder", "truncation", "padding"):
         stripped[key] = None
-    stripped["model"]["vocab"] = _without_added(model, added)
+    stripped["model"]["vocab"] = vocab = _without_added(model, added)
+    if model.get("unk_token") not in vocab:  # the library would fail at the first unknown byte
+        stripped["model"]["unk_token"] = None
     try:
         return tokenizers.Tokenizer.from_str(json.dumps(stripped))
     except Exception as error:  # the Rust library has no narrower class
@@ -227,18 +302,22 @@ def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
     """The chat template as shipped: its own file before the config's."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except (ValueError, OSError) as error:
+            raise damaged(f"{path} cannot be read", str(error)) from error
     path = folder / "chat_template.json"
     shipped = _json(path).get("chat_template") if path.is_file() else None
+    require(_is_template(shipped), f"chat_template in {path}", "text or a list", shipped)
     shipped = shipped or config.get("chat_template")
     if isinstance(shipped, list):  # transformers 4: several, each with a name
-        named = {entry.get("name"): entry.get("template") for entry in shipped}
+        named = {entry["name"]: entry["template"] for entry in shipped}
         shipped = named.get("default") or next(iter(named.values()), None)
-    return shipped if isinstance(shipped, str) else None
+    return shipped
 
 
 def _model_rows(folder: Path) -> int:
     """The model's vocabulary, which may be padded beyond the tokenizer's; 0 where not known."""
     path = folder / "config.json"
     rows = _json(path).get("vocab_size") if path.is_file() else None
-    return rows if isinstance(rows, int) else 0
+    return rows if type(rows) is int else 0

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from midfill.errors import TokenizerError
 from midfill.tokenizer import pretokenize
 from midfill.tokenizer.special import DEEPSEEK_BOS, AddedToken, Kind, is_padding
-from midfill.tokenizer.vocabulary import Vocabulary, build_bpe, damaged, pairs
+from midfill.tokenizer.vocabulary import Vocabulary, build_bpe, damaged, is_text, pairs, require
 
 _KEY = "tokenizer.ggml."
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
@@ -26,9 +26,9 @@ def read(metadata: Mapping[str, object]) -> Vocabulary:
             why="midfill reads byte-level BPE, which GGUF calls 'gpt2'",
             fix="use a DeepSeek-Coder, Qwen2, SmolLM2 or other byte-level model",
         )
-    tokens = [str(token) for token in _list(metadata, "tokens")]
+    tokens = _texts(metadata, "tokens")
     types = _types(metadata, tokens)
-    merges = list(pairs(_list(metadata, "merges")))
+    merges = list(pairs(_texts(metadata, "merges")))
     words = {first + second for first, second in merges}
     base: dict[str, int] = {}
     added: dict[str, AddedToken] = {}
@@ -48,6 +48,9 @@ def read(metadata: Mapping[str, object]) -> Vocabulary:
     bos = _id(metadata, "bos", len(tokens))
     stops = {_id(metadata, "eot", len(tokens)), _id(metadata, "eom", len(tokens))} - {None}
     template = metadata.get("tokenizer.chat_template")
+    require(template is None or is_text(template), "tokenizer.chat_template", "text", template)
+    add_bos = metadata.get(_KEY + "add_bos_token", DEEPSEEK_BOS in added)
+    require(add_bos in (True, False), f"{_KEY}add_bos_token", "true or false", add_bos)
     return Vocabulary(
         plain=plain,
         added=tuple(added.values()),
@@ -56,7 +59,7 @@ def read(metadata: Mapping[str, object]) -> Vocabulary:
         eos=_id(metadata, "eos", len(tokens)),
         pad=_id(metadata, "padding", len(tokens)),
         unk=_id(metadata, "unknown", len(tokens)),
-        add_bos=bool(metadata.get(_KEY + "add_bos_token", DEEPSEEK_BOS in added)),
+        add_bos=bool(add_bos),
         template=template if isinstance(template, str) else None,
         pre=pre,
         fim=_fim(metadata, len(tokens)),
@@ -120,6 +123,13 @@ def _list(metadata: Mapping[str, object], key: str) -> Sequence[object]:
     return value
 
 
+def _texts(metadata: Mapping[str, object], key: str) -> list[str]:
+    texts = list(_list(metadata, key))
+    for text in texts:
+        require(is_text(text), f"an entry of {_KEY}{key}", "text", text)
+    return texts  # type: ignore[return-value]
+
+
 def _is_sentinel(text: str, words: Set[str]) -> bool:
     """Whether a token that the file calls normal, as early converters did, is a sentinel all the
     same; not if merges make it a word, as they make `<s>` in Qwen2."""
@@ -130,21 +140,25 @@ def _types(metadata: Mapping[str, object], tokens: Sequence[str]) -> list[int]:
     """Token types, all normal where a file has none."""
     if _KEY + "token_type" not in metadata:
         return [NORMAL] * len(tokens)
-    types = [int(str(kind)) for kind in metadata[_KEY + "token_type"]]  # type: ignore[attr-defined]
+    types = list(_list(metadata, "token_type"))
+    for kind in types:
+        require(isinstance(kind, int), f"an entry of {_KEY}token_type", "a number", kind)
     if len(types) != len(tokens):
         raise damaged("token types are missing", f"{len(types)} for {len(tokens)} tokens")
-    return types
+    return types  # type: ignore[return-value]
 
 
 def _id(metadata: Mapping[str, object], name: str, rows: int) -> int | None:
     """The id a key names; ids the vocabulary does not have count as not named."""
     value = metadata.get(f"{_KEY}{name}_token_id")
+    require(value is None or type(value) is int, f"{_KEY}{name}_token_id", "a number", value)
     return value if isinstance(value, int) and 0 <= value < rows else None
 
 
 def _pre(metadata: Mapping[str, object], added: Mapping[str, AddedToken], tokens: int) -> str:
     """The file's pre-tokeniser, or the one its vocabulary is known to want where it names none."""
     name = metadata.get(_KEY + "pre")
+    require(name is None or is_text(name), f"{_KEY}pre", "text", name)
     if isinstance(name, str):
         return name
     if DEEPSEEK_BOS not in added:

@@ -1,5 +1,7 @@
 """What a tokenizer file holds, whatever its format, and the byte alphabet of its tokens."""
 
+import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +11,9 @@ from tokenizers import models
 
 from midfill.errors import RequestError, TokenizerError
 from midfill.tokenizer.special import AddedToken
+
+
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +74,29 @@ def damaged(what: str, why: str) -> TokenizerError:
     )
 
 
+def require(fits: bool, name: str, kind: str, value: object) -> None:
+    """Raise TokenizerError unless the part of a tokenizer file called `name` is what it must be."""
+    if not fits:
+        raise damaged(f"{name} is not {kind}", f"it reads {reprlib.repr(value)}")
+
+
+def is_text(value: object) -> bool:
+    """Whether this is text that has bytes, so without half a surrogate pair."""
+    return isinstance(value, str) and not _HALF.search(value)
+
+
+def is_id(value: object) -> bool:
+    """Whether this can number a token."""
+    return type(value) is int and 0 <= value < 1 << 32
+
+
 def pairs(merges: Sequence[object]) -> Iterator[tuple[str, str]]:
     """Merges in either spelling, `"a b"` or `["a", "b"]`, as pairs."""
     for merge in merges:
         parts = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(parts, list | tuple) or len(parts) != 2:
-            raise damaged("a merge is not a pair", f"it reads {merge!r}")
-        yield str(parts[0]), str(parts[1])
+        good = isinstance(parts, list | tuple) and len(parts) == 2 and all(map(is_text, parts))
+        require(good, "a merge", "a pair of texts", merge)
+        yield parts[0], parts[1]  # pyright: ignore[reportIndexIssue]
 
 
 def refuse_surrogates(text: str, param: str | None = None) -> None:
