@@ -184,12 +184,13 @@ def fill(
 ) -> None:
     """Write what is missing between a prefix and a suffix; needs a model trained to fill.
 
-    midfill fill MODEL --prefix 'def add(a, b):' --suffix '    return c'
+    midfill fill MODEL --prefix 'def mean(xs):' --suffix 'print(mean([1, 2]))'
+
     midfill fill MODEL --at src/main.py:12
     """
     from midfill.terminal import source
     from midfill.terminal.answer import answer, sampling_options
-    from midfill.terminal.load import load_model
+    from midfill.terminal.load import load_model, model_that_fills
 
     around = source.hole(prefix, suffix, file, at, hole)
     options = sampling_options(
@@ -197,7 +198,12 @@ def fill(
         stop=stop, n=n, logprobs=logprobs, seed=seed,
     )  # fmt: skip
     coder = load_model(
-        model, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
+        model_that_fills(model),
+        dtype=dtype,
+        device=device,
+        context=context,
+        threads=threads,
+        quiet=quiet,
     )
     prompt = coder.encode_fill(around.prefix, around.suffix)
     answer(coder, prompt, options, length=128, json=json, quiet=quiet)

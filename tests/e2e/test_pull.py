@@ -250,7 +250,7 @@ def test_works_with_the_server_gone_and_offline(hub: Hub, monkeypatch: pytest.Mo
     assert in_child(ask, HF_HUB_OFFLINE="1").stdout.strip() == str(folder)
     with pytest.raises(DownloadError, match="cannot be reached") as caught:
         pull("someone/other")
-    assert caught.value.fix == "midfill pull someone/other"
+    assert caught.value.fix.endswith("midfill pull someone/other")
 
 
 def test_offline_says_so(hub: Hub):

@@ -128,8 +128,10 @@ def test_readers_that_do_not_read_stop_nobody_else(app: Any):
     host, port = app.state.url.removeprefix("http://").split(":")
     ask = {"prompt": "x", "max_tokens": 400, "ignore_eos": True, "stream": True, "logprobs": 20}
     content = json.dumps(ask).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n"
-    worker, count = app.state.desk.worker, 2 * app.state.desk.config.max_batch
+    head = (
+        f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    worker, count = app.state.desk.worker, app.state.desk.config.max_batch + 2
     with ExitStack() as stack:
         for _ in range(count):
             sock = stack.enter_context(socket.socket())
@@ -145,9 +147,6 @@ def test_readers_that_do_not_read_stop_nobody_else(app: Any):
         assert answer.status_code == 200
         assert time.monotonic() - since < 2
         assert all_paused(worker, count)
-        last = b""
-        while not last.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"):  # one reads after all
-            last = last[-64:] + sock.recv(65536)
     deadline = time.monotonic() + 5
     while worker.load != (0, 0) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -111,6 +111,71 @@ def test_threads_follow_what_others_do():
         torch.set_num_threads(before)
 
 
+# ------------------------------------------------------------------------- closed and full streams
+
+
+def shell(redirection: str, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of midfill, started by a shell with a redirection."""
+    code = "from midfill.cli import main; main()"
+    line = ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-c", code, *arguments]
+    env = ENVIRONMENT | environment
+    run = subprocess.run(line, capture_output=True, text=True, env=env, timeout=50)
+    assert "Traceback" not in run.stderr
+    assert "Exception ignored" not in run.stderr
+    return run.returncode, run.stdout, run.stderr
+
+
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+
+
+@needs_full
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    "verb", [["models", "-q"], ["--help"], ["--version"], ["models", "--json"]]
+)
+def test_a_result_that_cannot_be_written_is_an_error(verb: list[str], unbuffered: str):
+    code, _, said = shell("> /dev/full", *verb, PYTHONUNBUFFERED=unbuffered)
+    lines = said.splitlines()
+    assert (code, lines[0]) == (2, "error: the output cannot be written")
+    assert [line[:7] for line in lines[1:]] == ["  why: ", "  fix: "]
+
+
+def test_a_closed_output_is_an_error():
+    code, _, said = shell(">&-", "models", "-q")
+    assert (code, said.splitlines()[0]) == (2, "error: the output cannot be written")
+    assert shell(">&- 2>&- <&-", "models")[0] == 2
+
+
+@pytest.mark.parametrize("verb", ["complete", "fill", "chat"])
+def test_a_closed_input_is_no_text(verb: str):
+    code, _, said = shell("<&-", verb)
+    assert (code, said.splitlines()[0]) == (2, "error: there is no text")
+
+
+@pytest.mark.parametrize(
+    "away", [pytest.param("2> /dev/full", marks=needs_full), "2>&-"], ids=["full", "closed"]
+)
+def test_notes_that_cannot_be_written_are_left_out(away: str):
+    assert shell(away, "models") == (0, shell("", "models", "-q")[1], "")
+    assert shell(away, "pull", "klingon") == (2, "", "")
+
+
+# --------------------------------------------------------------------------------- impossible cache
+
+
+@pytest.mark.parametrize("place", ["file/x", "x" * 300, "file"])
+def test_an_impossible_cache_is_named(tmp_path: Path, place: str):
+    (tmp_path / "file").touch()
+    cache = {"MIDFILL_CACHE": str(tmp_path / place), "HF_HUB_OFFLINE": "1"}
+    code, _, said = shell("", "pull", "qwen2.5-coder-0.5b", **cache)
+    assert (code, said.splitlines()[0]) == (2, "error: qwen2.5-coder-0.5b cannot be stored")
+    assert "fix: MIDFILL_CACHE=" in said
+    code, told, _ = shell("", "doctor", "--json", **cache)
+    (found,) = [finding for finding in json.loads(told) if finding["what"] == "cache"]
+    assert (code, found["status"]) == (1, "fail")
+    assert "MIDFILL_CACHE" in found["fix"]
+
+
 # -------------------------------------------------------------------------------------------- serve
 
 

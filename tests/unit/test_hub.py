@@ -12,7 +12,7 @@ import pytest
 
 import midfill
 from midfill.errors import DownloadError, ResourceError
-from midfill.hub import catalogue, default_model, entries, find, resolve, store, stored
+from midfill.hub import catalogue, default_model, entries, find, pull_entry, resolve, store, stored
 from midfill.hub.catalogue import HubSource, ModelEntry, WheelPartsSource, WheelSource
 from midfill.hub.huggingface import RemoteFile, choose
 from midfill.hub.pull import _path
@@ -196,6 +196,51 @@ def test_a_damaged_marker_counts_as_not_stored(text: str):
     store.remember(entry(), kept(folder))
     (folder / store.MARKER).write_text(text)
     assert stored(entry()) is None
+
+
+def test_a_marker_that_is_a_folder_is_a_mistake_of_the_cache():
+    (store.folder_of(entry()) / store.MARKER).mkdir(parents=True)
+    assert stored(entry()) is None
+    with pytest.raises(ResourceError, match="m cannot be stored") as caught:
+        pull_entry(entry())
+    assert "MIDFILL_CACHE" in caught.value.fix
+
+
+@pytest.mark.parametrize("taken", ["", "models", "locks", "models/m", "locks/m.lock/x"])
+def test_files_in_the_way_are_a_mistake_of_the_cache(cache: Path, taken: str):
+    (cache / taken).parent.mkdir(parents=True, exist_ok=True)
+    (cache / taken).touch()
+    with pytest.raises(ResourceError, match="m cannot be stored"):
+        pull_entry(entry())
+
+
+def test_errors_of_the_network_are_not_the_disk():
+    with pytest.raises(ConnectionRefusedError), store.disk_errors(entry()):
+        raise ConnectionRefusedError(111, "refused")
+
+
+def test_a_cache_of_nobody(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MIDFILL_CACHE", "~nosuchuser/cache")
+    with pytest.raises(ResourceError, match="no folder for models"):
+        store.cache_folder()
+
+
+def test_looking_whether_the_cache_can_be_written_leaves_nothing(cache: Path):
+    store.check_writable()
+    assert not cache.exists()
+    cache.touch()
+    with pytest.raises(ResourceError, match="cannot be written"):
+        store.check_writable()
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_a_mistake(name: str):
+    assert "the name of the model is empty" in refusal(name)
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/m", "./" + "x" * 300])
+def test_a_path_that_cannot_be(name: str):
+    assert "there is no file or folder" in refusal(name)
 
 
 def test_too_little_space_is_said_before_anything_is_written():

@@ -1,11 +1,15 @@
 """The tokenizer on a small vocabulary of its own and on DeepSeek's real ones."""
 
+import copy
 import json
 import os
+import random
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -253,7 +257,11 @@ def write(folder: Path, model: object, pre: object = None, config: object = None
     return folder
 
 
-BPE = {"type": "BPE", "vocab": {c: i for i, c in enumerate(byte_alphabet())}, "merges": []}
+BPE: dict[str, Any] = {
+    "type": "BPE",
+    "vocab": {c: i for i, c in enumerate(byte_alphabet())},
+    "merges": [],
+}
 
 
 @pytest.mark.parametrize(
@@ -269,6 +277,155 @@ BPE = {"type": "BPE", "vocab": {c: i for i, c in enumerate(byte_alphabet())}, "m
 def test_folder_that_is_not_ours(tmp_path: Path, model: object, pre: object, what: str):
     with pytest.raises(TokenizerError, match=what):
         Tokenizer.from_folder(write(tmp_path, model, pre))
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ({"model": 5}, "model in .* is not an object"),
+        ({"model": None}, "model in .* is not an object"),
+        ({"model": BPE | {"vocab": {"a": "0"}}}, "the number of 'a' in .* is not a token number"),
+        ({"model": BPE | {"vocab": {"a": True}}}, "is not a token number"),
+        ({"model": BPE | {"merges": 5}}, "merges in .* is not a list"),
+        ({"model": BPE | {"merges": [5]}}, "a merge is not a pair"),
+        ({"model": BPE | {"merges": [["a", 5]]}}, "a merge is not a pair"),
+        ({"model": BPE | {"unk_token": []}}, "unk_token in .* is not text"),
+        ({"added_tokens": 5}, "added_tokens in .* is not a list"),
+        ({"added_tokens": [5]}, "an added token in .* is not an object"),
+        ({"added_tokens": [{"content": "x"}]}, "id of an added token"),
+        ({"added_tokens": [{"id": 300}]}, "content of an added token"),
+        ({"added_tokens": [{"id": 300, "content": 5}]}, "content of an added token"),
+        ({"added_tokens": [{"id": 300, "content": []}]}, "content of an added token"),
+        ({"added_tokens": [{"id": 300, "content": "\ud800"}]}, "content of an added token"),
+        ({"added_tokens": [{"id": -1, "content": "x"}]}, "id of an added token"),
+        ({"post_processor": 5}, "post_processor in .* is not an object"),
+        ({"post_processor": {"processors": [5]}}, "a post-processor in .* is not an object"),
+    ],
+)
+def test_folder_with_a_part_of_the_wrong_kind(tmp_path: Path, part: dict[str, object], what: str):
+    data = json.loads((write(tmp_path, BPE) / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data | part))
+    with pytest.raises(TokenizerError, match=what):
+        Tokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"bos_token": 5},
+        {"eos_token": {"content": []}},
+        {"add_bos_token": "false"},
+        {"added_tokens_decoder": []},
+        {"added_tokens_decoder": {"x": {"content": "a"}}},
+        {"added_tokens_decoder": {"300": "a"}},
+        {"added_tokens_decoder": {"300": {"content": 5}}},
+        {"chat_template": 5},
+        {"chat_template": [5]},
+        {"chat_template": [{"name": [], "template": "x"}]},
+    ],
+    ids=str,
+)
+def test_settings_of_the_wrong_kind(tmp_path: Path, config: object):
+    with pytest.raises(TokenizerError, match="is not"):
+        Tokenizer.from_folder(write(tmp_path, BPE, config=config))
+
+
+def test_nesting_without_end(tmp_path: Path):
+    (tmp_path / "tokenizer.json").write_text("[" * 100_000)
+    with pytest.raises(TokenizerError, match="cannot be read"):
+        Tokenizer.from_folder(tmp_path)
+
+
+WRONG = (None, True, -1, 5, 10**30, 1.5, "", "x", "\ud800", [], [5], [[]], {}, {"id": 1}, {"x": []})
+
+
+def mutated(rng: random.Random, value: Any) -> Any:
+    """The value with one part, somewhere in it, replaced, dropped, doubled or added."""
+    if not isinstance(value, dict | list) or not value or rng.random() < 0.1:
+        return copy.deepcopy(rng.choice(WRONG))
+    value = copy.copy(value)
+    key = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
+    how = rng.random()
+    if how < 0.1:
+        del value[key]
+    elif how < 0.2 and isinstance(value, list):
+        value.append(rng.choice((value[key], *WRONG)))
+    elif how < 0.2:
+        value[str(rng.choice(WRONG))] = rng.choice((value[key], *WRONG))
+    else:
+        value[key] = mutated(rng, value[key])
+    return value
+
+
+def survives(make: Callable[[], Tokenizer]) -> bool:
+    """Whether there is a tokenizer, and it works; TokenizerError is the only other way out."""
+    try:
+        t = make()
+    except TokenizerError:
+        return False
+    ids = t.encode_special("<|end|>he \u00fc\n") + t.encode("he 12")
+    t.decode([i for i in ids if i < t.rows], sentinels=True)
+    return True
+
+
+def test_mutated_folders(tmp_path: Path):
+    bos = {"SpecialToken": {"id": "<|end|>", "type_id": 0}}
+    post = {"type": "TemplateProcessing", "single": [bos], "pair": [bos], "special_tokens": {}}
+    files: dict[str, Any] = {
+        "tokenizer.json": {
+            "version": "1.0",
+            "added_tokens": [
+                {"id": 258, "content": "<|end|>", "special": True},
+                {"id": 259, "content": "→", "special": False},
+            ],
+            "pre_tokenizer": {
+                "type": "Sequence",
+                "pretokenizers": [
+                    {"type": "Digits", "individual_digits": True},
+                    {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                     "use_regex": True},
+                ],
+            },
+            "normalizer": {"type": "NFC"},
+            "post_processor": {"type": "Sequence", "processors": [post]},
+            "decoder": None,
+            "model": {
+                "type": "BPE",
+                "vocab": BPE["vocab"] | {"he": 256, "hel": 257, "<|end|>": 258},
+                "merges": [["h", "e"], ["he", "l"]],
+                "unk_token": None,
+                "fuse_unk": False,
+            },
+        },
+        "tokenizer_config.json": {
+            "add_bos_token": None,
+            "bos_token": "<|end|>",
+            "eos_token": {"content": "<|end|>"},
+            "added_tokens_decoder": {"258": {"content": "<|end|>", "special": True}},
+            "chat_template": [{"name": "default", "template": "x"}],
+        },
+        "config.json": {"vocab_size": 512},
+    }  # fmt: skip
+    rng, worked = random.Random(0), 0
+    for _ in range(300):
+        name = rng.choice(list(files))
+        for other, content in files.items():
+            changed = mutated(rng, content) if other == name else content
+            (tmp_path / other).write_text(json.dumps(changed))
+        worked += survives(lambda: Tokenizer.from_folder(tmp_path))
+    assert 30 < worked < 270
+
+
+def test_mutated_gguf_keys():
+    keys = small(add_bos_token=True, fim_pre_token_id=258)
+    keys["tokenizer.chat_template"] = "x"
+    rng = random.Random(0)
+    worked = 0
+    for _ in range(300):
+        key = rng.choice(list(keys))
+        changed = keys | {key: mutated(rng, keys[key])}
+        worked += survives(lambda changed=changed: Tokenizer.from_gguf(changed))
+    assert 30 < worked < 270
 
 
 def test_folder_without_tokenizer(tmp_path: Path):

@@ -392,5 +392,5 @@ def _explained(entry: ModelEntry, source: HubSource, error: Exception) -> Downlo
         why, fix = " ".join(str(error).split()), "midfill models"
     else:
         why = f"{endpoint} cannot be reached or broke off ({str(error) or type(error).__name__})"
-        why, fix = f"{why}; HF_ENDPOINT can name a mirror", pull
+        fix = f"HF_ENDPOINT=https://your.mirror {pull}"
     return DownloadError(f"{entry.name} cannot be fetched from the hub", why=why, fix=fix)

@@ -227,30 +227,32 @@ class Places:
         self._shown += len(piece)
         if self._echo:
             self._echo = False
-            places = [self._take(data) for data in _echoed_bytes(piece)]
+            places = self._take_all(_echoed_bytes(piece))
             self._decode.reset()  # the answer is decoded apart from the prompt
             self._made = self._shown
             return [min(place, self._shown) for place in places]
-        places = [self._take(token.bytes) for token in piece.tokens]
-        if piece.finish_reason is None:
-            return places
-        if piece.tokens and not piece.tokens[-1].bytes:  # an end behind a character cut short
-            places[-1] = self._made + self._inside
-        return [min(place, self._shown) for place in places]
+        places = self._take_all([token.bytes for token in piece.tokens])
+        return [min(place, self._shown) for place in places] if piece.finish_reason else places
+
+    def _take_all(self, tokens: Sequence[bytes]) -> list[int]:
+        places = [self._take(data) for data in tokens]
+        for at in reversed(range(len(places) - 1)):  # a sentinel inside a character is no border
+            places[at] = min(places[at], places[at + 1])
+        return places
 
     def _take(self, data: bytes) -> int:
         """Read the bytes of one token and return its place."""
         if not data:
-            return self._made
+            return self._made + self._begun
         self._made += len(self._decode.decode(data[:1]))
-        place = self._made + self._inside - 1
+        place = self._made + self._begun - 1
         self._made += len(self._decode.decode(data[1:]))
         return place
 
     @property
-    def _inside(self) -> bool:
-        """Whether a character has begun and is not whole yet."""
-        return bool(self._decode.getstate()[0])
+    def _begun(self) -> int:
+        """How many characters the text would end with if the bytes did: U+FFFD for what is cut."""
+        return len(self._decode.getstate()[0].decode(errors="replace"))
 
 
 def _echoed_bytes(piece: Piece) -> list[bytes]:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from midfill.hub import default_model, resolve
+from midfill.errors import ConfigError
+from midfill.hub import default_model, find, resolve
 from midfill.terminal import show
 
 if TYPE_CHECKING:
@@ -21,3 +22,14 @@ def load_model(
     from midfill import load
 
     return load(name, dtype=dtype, device=device, context=context, threads=threads)
+
+
+def model_that_fills(name: str | None) -> str:
+    """`name`, or the default model if it can fill. Raises ConfigError before anything is loaded."""
+    if name is None and not find(default_model()).fim:
+        raise ConfigError(
+            f"the default model, {default_model()}, cannot fill",
+            why="it was not trained to; a model that was must be named",
+            fix="midfill fill qwen2.5-coder-1.5b-instruct-q4_k_m ...",
+        )
+    return name or default_model()

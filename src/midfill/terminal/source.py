@@ -92,9 +92,9 @@ def prompt_text(prompt: str | None, file: str | None, at: str | None) -> str:
 
 def question(message: str | None, *, json: bool) -> str | None:
     """The one thing to ask: a message, stdin for "-", or a pipe; None for a conversation."""
-    if sys.stdin is None and message in (None, "-"):
+    if message in (None, "-") and sys.stdin is None:
         raise _no_text("--message TEXT")
-    if message == "-" or (message is None and not sys.stdin.isatty()):
+    if message == "-" or (message is None and not (sys.stdin and sys.stdin.isatty())):
         return read_text("-")
     if json and message is None:
         raise ConfigError(

@@ -55,13 +55,14 @@ def _is_open(number: int) -> bool:
 
 def _is_plain(stream: Any, original: Any) -> bool:
     """Whether this is Python's own stream on a file, a pipe or a terminal, or is closed."""
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)  # PYTHONUNBUFFERED leaves the buffer out
     return stream is original and (stream is None or type(raw) is io.FileIO)
 
 
 def _text(raw: io.FileIO, like: Any, errors: str) -> io.TextIOWrapper:
     encoding = "utf-8" if like is None else like.encoding
-    lines = raw.isatty() or raw.fileno() == 2
+    lines = raw.fileno() == 2 or (like is not None and (like.line_buffering or like.write_through))
     return io.TextIOWrapper(
         io.BufferedWriter(raw), encoding=encoding, errors=errors, line_buffering=lines
     )

@@ -26,7 +26,7 @@ def read(folder: Path) -> Vocabulary:
         raise _missing(folder)
     data = _json(path)
     config = _settings(folder)
-    model = data.get("model")
+    model: Any = data.get("model")
     require(isinstance(model, dict), f"model in {path}", "an object", model)
     if model.get("type") != "BPE" or not _byte_level(data.get("pre_tokenizer")):
         raise TokenizerError(
@@ -149,7 +149,9 @@ def _check(data: Mapping[str, Any], path: str) -> None:
     for entry in entries or ():
         require(isinstance(entry, dict), f"an added token in {path}", "an object", entry)
         require(is_id(entry.get("id")), f"id of an added token in {path}", "a number", entry)
-        require(is_text(entry.get("content")), f"content of an added token in {path}", "text", entry)
+        require(
+            is_text(entry.get("content")), f"content of an added token in {path}", "text", entry
+        )
     _check_post_processor(data, path)
 
 
@@ -181,7 +183,9 @@ def _check_settings(config: Mapping[str, Any], where: str) -> None:
 def _is_template(value: object) -> bool:
     if isinstance(value, list):
         return all(
-            isinstance(entry, dict) and is_text(entry.get("name")) and is_text(entry.get("template"))
+            isinstance(entry, dict)
+            and is_text(entry.get("name"))
+            and is_text(entry.get("template"))
             for entry in value
         )
     return value is None or is_text(value)

@@ -12,7 +12,6 @@ from tokenizers import models
 from midfill.errors import RequestError, TokenizerError
 from midfill.tokenizer.special import AddedToken
 
-
 _HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 
 
