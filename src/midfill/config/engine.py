@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 from midfill.errors import RequestError
 
@@ -83,9 +83,8 @@ def _check_number(name: str, value: Any, low: float, high: float) -> None:
     if value is None and name in OPTIONAL:
         return
     kind: Any = Integral if name in WHOLE else Real
-    if (
-        isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
-    ):  # NaN fails both comparisons
+    given = value if isinstance(value, kind) and not isinstance(value, bool) else float("nan")
+    if low <= cast(float, given) <= high:  # NaN fails both comparisons
         return
     bounds = [f"at least {low:g}"] * (low > -INF) + [f"at most {high:g}"] * (high < INF)
     number = "a whole number" if kind is Integral else "a number"
