@@ -5,6 +5,7 @@ import math
 import re
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def chat_work(coder: "Coder", request: ChatRequest) -> Work:
     return Work(model=coder.name, prompts=(prompt,), sampling=sampling, keep=sampling.n)
 
 
-class Dialect:
+class Dialect(ABC):
     """How one route writes; subclasses write their choices."""
 
     prefix: str
@@ -119,11 +120,13 @@ class Dialect:
         body = {**self._head, "object": self.part, "choices": choices}
         return {**body, "usage": None} if self._include_usage else body
 
+    @abstractmethod
     def _choice(self, index: int, choice: Choice) -> Body:
-        raise NotImplementedError
+        """One entry of `choices` in a whole answer."""
 
+    @abstractmethod
     def _delta(self, index: int, choice: Choice, piece: Piece, *, first: bool) -> Body:
-        raise NotImplementedError
+        """One entry of `choices` in a chunk."""
 
 
 class CompletionDialect(Dialect):
