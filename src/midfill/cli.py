@@ -44,6 +44,26 @@ Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Context = Annotated[int | None, typer.Option(help="Longest sequence; default: what fits.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads; default: the idle cores.")]
+Quant = Annotated[
+    str | None, typer.Option(help="int8 or int4: make unquantised weights smaller on the way in.")
+]
+CacheType = Annotated[
+    str, typer.Option("--cache", help="auto, bfloat16, or int8 for latents in half the memory.")
+]
+CacheFile = Annotated[
+    bool,
+    typer.Option(
+        "--cache-file/--no-cache-file",
+        help="Keep the repacked weights as a mapped file in the cache folder.",
+    ),
+]
+Strict = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict/--fast",
+        help="The same answer to the bit whatever ran before; or reuse more of earlier prompts.",
+    ),
+]
 File = Annotated[str | None, typer.Option("--file", "-f", help="A text file; - reads stdin.")]
 At = Annotated[str | None, typer.Option(metavar="FILE:LINE[:COLUMN]", help="A place in a file.")]
 
@@ -135,6 +155,10 @@ def complete(
     device: Device = "auto",
     context: Context = None,
     threads: Threads = None,
+    quant: Quant = None,
+    cache: CacheType = "auto",
+    cache_file: CacheFile = True,
+    strict: Strict = None,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -153,7 +177,16 @@ def complete(
         stop=stop, n=n, echo=echo or None, logprobs=logprobs, seed=seed,
     )  # fmt: skip
     coder = load_model(
-        model, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
+        model,
+        quiet=quiet,
+        dtype=dtype,
+        device=device,
+        context=context,
+        threads=threads,
+        quant=quant,
+        cache=cache,
+        cache_file=cache_file,
+        strict=strict,
     )
     answer(coder, coder.encode_prompt(text), options, length=128, json=json, quiet=quiet)
 
@@ -178,6 +211,10 @@ def fill(
     device: Device = "auto",
     context: Context = None,
     threads: Threads = None,
+    quant: Quant = None,
+    cache: CacheType = "auto",
+    cache_file: CacheFile = True,
+    strict: Strict = None,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -199,11 +236,15 @@ def fill(
     )  # fmt: skip
     coder = load_model(
         model_that_fills(model),
+        quiet=quiet,
         dtype=dtype,
         device=device,
         context=context,
         threads=threads,
-        quiet=quiet,
+        quant=quant,
+        cache=cache,
+        cache_file=cache_file,
+        strict=strict,
     )
     prompt = coder.encode_fill(around.prefix, around.suffix)
     answer(coder, prompt, options, length=128, json=json, quiet=quiet)
@@ -226,6 +267,10 @@ def chat(
     device: Device = "auto",
     context: Context = None,
     threads: Threads = None,
+    quant: Quant = None,
+    cache: CacheType = "auto",
+    cache_file: CacheFile = True,
+    strict: Strict = None,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -245,7 +290,16 @@ def chat(
         stop=stop, seed=seed,
     )  # fmt: skip
     coder = load_model(
-        model, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
+        model,
+        quiet=quiet,
+        dtype=dtype,
+        device=device,
+        context=context,
+        threads=threads,
+        quant=quant,
+        cache=cache,
+        cache_file=cache_file,
+        strict=strict,
     )
     conversation = Conversation(coder, system, {**coder.defaults, **options})
     if asked is None:
@@ -274,6 +328,10 @@ def serve(
     device: Device = "auto",
     context: Context = None,
     threads: Threads = None,
+    quant: Quant = None,
+    cache: CacheType = "auto",
+    cache_file: CacheFile = True,
+    strict: Strict = None,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -301,7 +359,16 @@ def serve(
 
     def load(name: str | None) -> Any:
         coder = load_model(
-            name, dtype=dtype, device=device, context=context, threads=threads, quiet=quiet
+            name,
+            quiet=quiet,
+            dtype=dtype,
+            device=device,
+            context=context,
+            threads=threads,
+            quant=quant,
+            cache=cache,
+            cache_file=cache_file,
+            strict=strict,
         )
         coder.defaults |= {} if seed is None else {"seed": seed}
         return coder

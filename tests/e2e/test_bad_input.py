@@ -196,7 +196,7 @@ def test_a_truncated_gguf(refused, gguf, length):
     assert "is damaged" in refused("describe", gguf)[0]
 
 
-@pytest.mark.parametrize(("type_id", "name"), [(10, "Q2_K"), (39, "MXFP4"), (77, "type 77")])
+@pytest.mark.parametrize(("type_id", "name"), [(16, "IQ2_XXS"), (39, "MXFP4"), (77, "type 77")])
 def test_an_unsupported_quantisation(refused, gguf, type_id, name):
     patch(gguf, type_field(gguf, "blk.0.ffn_down.weight"), struct.pack("<I", type_id))
     what, why, fix = refused(*complete(gguf))

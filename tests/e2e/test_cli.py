@@ -62,7 +62,7 @@ def test_complete_as_json(ran, tiny_folder, tiny_coder: Coder):
     assert told["text"] == answer.text
     assert told["tokens"] == answer.tokens
     assert told["finish_reason"] == answer.finish_reason
-    assert told["usage"] == {"prompt_tokens": 3, "completion_tokens": 5}
+    assert told["usage"] == {"prompt_tokens": 3, "completion_tokens": 5, "cached_tokens": 0}
     assert told["stop"] is None
     assert told["warnings"] == []
     assert [t["id"] for t in told["logprobs"]] == answer.tokens

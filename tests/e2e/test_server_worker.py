@@ -171,6 +171,24 @@ def test_an_error_reaches_its_reader_only():
     asyncio.run(main())
 
 
+def test_urgent_jobs_pass_the_others():
+    async def main() -> None:
+        log: list[str] = []
+        async with working(max_batch=1) as worker:
+            running, waiting = (worker.submit(endless(log, name)) for name in "ab")
+            await anext(running)
+            urgent = worker.submit(iter([1, 2]), urgent=True)
+            assert [item async for item in urgent] == [1, 2]
+            assert "b" not in log
+            first, second = (worker.submit(endless(log, name), urgent=True) for name in "cd")
+            await anext(first)
+            assert worker.load == (2, 2)  # as many slots again, no more
+            for job in (running, waiting, first, second):
+                job.cancel()
+
+    asyncio.run(main())
+
+
 def test_a_full_queue_refuses():
     async def main() -> None:
         log: list[str] = []

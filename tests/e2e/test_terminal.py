@@ -96,19 +96,13 @@ def test_threads_are_those_asked_for_or_the_idle_cores(tiny_folder: Path):
 
 @pytest.mark.skipif(sys.platform != "linux" or cores() < 2, reason="needs two cores on Linux")
 def test_threads_follow_what_others_do():
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        keeper = Threads(busy=0.0)
-        assert torch.get_num_threads() == 2
-        with busy_machine():
-            time.sleep(LOOK_AGAIN_S + 0.1)
-            keeper.adapt()
-            assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
+    used = []
+    keeper = Threads(0.0, 2, used.append)
+    assert used == [2]
+    with busy_machine():
+        time.sleep(LOOK_AGAIN_S + 0.1)
+        keeper.adapt()
+        assert used == [2, 1]
 
 
 # ------------------------------------------------------------------------- closed and full streams

@@ -1,8 +1,8 @@
 """Prompts to answers with a tiny network: streaming, lists, echo, ends, and what is refused."""
 
 import codecs
-import gc
-import weakref
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +10,10 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from midfill.config.constraint import Constraint
 from midfill.config.engine import Sampling
-from midfill.engine import generate, text
+from midfill.engine import pace, text
+from midfill.engine.lookup import Lookup
 from midfill.engine.text import Coder
 from midfill.errors import RequestError
 
@@ -121,24 +123,23 @@ def test_nothing_follows_the_last_piece(tiny_coder):
         assert last.finish_reason is not None
 
 
-def test_closing_a_stream_frees_it(tiny_coder):
-    stream = tiny_coder.generate(tiny_coder.encode_prompt(PROMPT), Sampling(max_tokens=1000))
-    next(stream)
-    generation = weakref.ref(stream.gi_frame.f_locals["generation"])
-    stream.close()
-    gc.collect()
-    assert generation() is None
+@pytest.mark.parametrize("public", [False, True])
+def test_closing_a_stream_frees_its_pages(tiny_coder, public):
+    def held() -> tuple[int, int]:
+        counters = tiny_coder.scheduler.counters
+        return counters.running + counters.waiting, counters.pages_used - counters.pages_cached
 
-
-def test_closing_a_public_stream_frees_it(tiny_coder):
-    stream = tiny_coder.stream(PROMPT, max_tokens=1000)
+    if public:
+        stream = tiny_coder.stream(PROMPT, max_tokens=1000)
+    else:
+        stream = tiny_coder.generate(tiny_coder.encode_prompt(PROMPT), Sampling(max_tokens=1000))
+    assert held() == (0, 0)  # nothing begins before somebody reads
     next(stream)
-    inner = stream.gi_frame.f_locals[".0"]
-    generation = weakref.ref(inner.gi_frame.f_locals["generation"])
-    del inner
+    assert held() == (1, 1)
+    steps = tiny_coder.scheduler.counters.steps
     stream.close()
-    gc.collect()
-    assert generation() is None
+    assert held() == (0, 0)
+    assert tiny_coder.scheduler.counters.steps == steps
 
 
 # ---------------------------------------------------------------------------------- n and batches
@@ -243,6 +244,76 @@ def test_generation_ends_with_the_context(tiny_coder):
     assert caught.value.code == "context_length_exceeded"
 
 
+# ---------------------------------------------------------------------------------- shared engine
+
+
+def test_a_prompt_that_was_read_before_is_not_read_again(tiny_coder):
+    coder = Coder("fresh", tiny_coder.network, tiny_coder.tokenizer)
+    prompt = PROMPT * 20
+    length = len(coder.encode_prompt(prompt).ids)
+    first, again = (coder.complete(prompt, max_tokens=8) for _ in range(2))
+    assert again == first
+    assert first.usage.cached_tokens == 0
+    assert again.usage.cached_tokens == (length - 1) // 64 * 64
+    scored = coder.complete(prompt, max_tokens=8, echo=True, logprobs=0)
+    assert scored.usage.cached_tokens == 0
+    assert scored.text == prompt + first.text
+
+
+def test_streams_that_are_read_in_turn_advance_together(tiny_coder):
+    coder = Coder("fresh", tiny_coder.network, tiny_coder.tokenizer)
+    streams = [coder.stream(PROMPT + str(n), **SAMPLED) for n in range(3)]
+    found = [""] * 3
+    for number in range(200):
+        found[number % 3] += next(streams[number % 3], "")
+    assert found == [tiny_coder.complete(PROMPT + str(n), **SAMPLED).text for n in range(3)]
+    assert coder.scheduler.counters.steps < 2 * SAMPLED["max_tokens"]
+
+
+def test_fills_go_first(tiny_coder):
+    assert tiny_coder.encode_fill("a", "b").priority > tiny_coder.encode_prompt("a").priority
+    coder = Coder("fresh", tiny_coder.network, tiny_coder.tokenizer, max_running=1)
+    chat = coder.stream(PROMPT, **SAMPLED)
+    before = next(chat)
+    filled = coder.fill("a = ", "\n", max_tokens=5)
+    assert coder.scheduler.counters.preempted == 1
+    assert filled == tiny_coder.fill("a = ", "\n", max_tokens=5)
+    assert before + "".join(chat) == tiny_coder.complete(PROMPT, **SAMPLED).text
+
+
+def test_a_full_context_is_shifted_when_that_is_asked_for(tiny_coder):
+    small = Coder("small", tiny_coder.network, tiny_coder.tokenizer, context=200)
+    prompt, wanted = small.encode_prompt(PROMPT), Sampling(max_tokens=500, ignore_eos=True)
+    with pytest.raises(RequestError, match="do not fit"):
+        small.generate(prompt, wanted)
+    shifted = list(small.generate(prompt, replace(wanted, overflow="shift")))
+    assert sum(len(piece.tokens) for piece in shifted) == 500
+    assert small.scheduler.counters.shifted > 2
+    free = small.complete(PROMPT, max_tokens=150, ignore_eos=True)
+    assert [t.id for piece in shifted for t in piece.tokens][:150] == free.tokens
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_grammar_and_a_draft(tiny_coder, temperature):
+    constraint = Constraint(kind="regex", text="(red|green) = [0-9]{3};")
+    sampling = Sampling(
+        max_tokens=60, temperature=temperature, seed=1, logprobs=0, constraint=constraint
+    )
+    answers = []
+    for draft in (None, Lookup):
+        found = tiny_coder.generate(
+            tiny_coder.encode_prompt("red = 123; red = 123; "),
+            sampling,
+            draft=draft,
+        )
+        whole = list(found)
+        answers.append("".join(whole))
+        assert whole[-1].finish_reason == "stop"
+        assert all(t.logprob is not None for piece in whole for t in piece.tokens)
+    assert re.fullmatch("(red|green) = [0-9]{3};", answers[0])
+    assert answers[0] == answers[1]
+
+
 # ------------------------------------------------------------------------------- echo and logprobs
 
 
@@ -260,7 +331,7 @@ def test_echo(tiny_coder):
 
 @pytest.mark.parametrize("chunk", [512, 7])
 def test_echoed_logprobs_are_the_logits(tiny_coder, monkeypatch, chunk):
-    monkeypatch.setattr(generate, "PREFILL_CHUNK", chunk)
+    monkeypatch.setattr(pace, "PREFILL", chunk)
     answers = tiny_coder.complete(PROMPT, max_tokens=5, echo=True, logprobs=3, n=2)
     ids = tiny_coder.tokenizer.encode(PROMPT, bos=True)
     for answer in answers:
@@ -304,10 +375,10 @@ def test_a_long_prompt_in_any_chunks(tiny_coder, monkeypatch):
     ids = torch.randint(0, 256, (1200,), generator=torch.Generator().manual_seed(1)).tolist()
     whole = tiny_coder.complete(ids, max_tokens=8, logprobs=0)
     logits = tiny_coder.logits(ids)
-    assert len(ids) > 2 * generate.PREFILL_CHUNK
+    assert len(ids) > 2 * pace.PREFILL
     for chunk in (64, 499, 1200):
-        monkeypatch.setattr(generate, "PREFILL_CHUNK", chunk)
-        monkeypatch.setattr(text, "PREFILL_CHUNK", chunk)
+        monkeypatch.setattr(pace, "PREFILL", chunk)
+        tiny_coder.scheduler.tables.tree.clear()
         again = tiny_coder.complete(ids, max_tokens=8, logprobs=0)
         assert again.tokens == whole.tokens
         for a, b in zip(again.logprobs, whole.logprobs, strict=True):

@@ -261,6 +261,50 @@ def test_a_seed_repeats_and_each_answer_has_its_own():
     assert tokens(None) != tokens(None)
 
 
+def test_a_draw_depends_on_seed_answer_and_position_alone():
+    """Whatever was drawn before, and however often a sampler was made anew."""
+    s, flat, peaked = Sampling(temperature=1, seed=5), torch.zeros(1000), torch.eye(1000)[7] * 99
+    whole = Sampler(s, [1, 2, 3])
+    tokens = [whole(flat).token for _ in range(6)]
+    for at in range(6):
+        other = Sampler(s, [9] * (3 + at))
+        assert other(flat).token == tokens[at]
+    mixed = Sampler(s, [1, 2, 3])
+    assert [mixed(flat if i % 2 else peaked).token for i in range(6)] == [
+        token if i % 2 else 7 for i, token in enumerate(tokens)
+    ]
+    forced = Sampler(s, [1, 2, 3])
+    assert forced.take(8, flat).token == 8
+    assert forced(flat).token == tokens[1]
+
+
+def test_uniform_numbers_are_uniform():
+    sampler = Sampler(Sampling(seed=1), [])
+    found = []
+    for position in range(4000):
+        sampler.position = position
+        found.append(sampler._uniform())
+    assert 0 <= min(found) < max(found) < 1
+    count, _ = np.histogram(found, bins=20, range=(0, 1))
+    assert ((count - 200) ** 2 / 200).sum() < 43.8  # chi-square, 19 degrees of freedom, 99.9 %
+
+
+# ---------------------------------------------------------------------------------------- the mask
+
+
+@given(LOGITS, st.data(), st.sampled_from([0.0, 1.0]))
+def test_only_what_the_mask_allows_is_chosen(logits, data, temperature):
+    allowed = data.draw(st.sets(st.integers(0, len(logits) - 1), min_size=1))
+    mask = torch.tensor([i in allowed for i in range(len(logits))])
+    s = Sampling(temperature=temperature, seed=1, logprobs=2, logit_bias={0: 50.0})
+    choice = Sampler(s, [])(tensor(logits), mask)
+    assert choice.token in allowed
+    assert choice == with_logprob(choice.token, tensor(logits), 2)  # as if there were no mask
+    kept = sorted(allowed)
+    same = Sampler(replace(s, logit_bias={0: 50.0} if 0 in allowed else {}), [])
+    assert kept[same(tensor(logits)[kept]).token] == choice.token
+
+
 # --------------------------------------------------------------------------------------- logprobs
 
 

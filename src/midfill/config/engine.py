@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, cast
 
+from midfill.config.constraint import Constraint
 from midfill.errors import RequestError
 
 INF = float("inf")
@@ -22,7 +23,7 @@ LIMITS = {  # smallest and largest value of each number in Sampling
     "n": (1, 128),
 }
 WHOLE = ("max_tokens", "top_k", "seed", "logprobs", "n")
-OPTIONAL = {"max_tokens", "seed", "logprobs"}  # None has a meaning
+OPTIONAL = {"max_tokens", "seed", "logprobs", "constraint", "speculate"}  # None has a meaning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +49,16 @@ class Sampling:
     logprobs: int | None = None  # how many alternatives to report per token; None: no logprobs
     echo: bool = False  # the answer begins with the prompt
     n: int = 1  # independent answers
+    constraint: Constraint | None = None  # the form the answer must have
+    speculate: str | None = "lookup"  # guess tokens from the text so far; None: do not
+    overflow: str = "refuse"  # at the context's end: end there, or "shift": forget the oldest text
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured, naming the field."""
         for name, (low, high) in LIMITS.items():
             _check_number(name, getattr(self, name), low, high)
+        _check_choice("speculate", self.speculate, ("lookup", None))
+        _check_choice("overflow", self.overflow, ("refuse", "shift"))
         if not isinstance(self.stop, tuple | list) or not all(
             isinstance(text, str) and text for text in self.stop
         ):
@@ -77,6 +83,16 @@ class Sampling:
                     fix="give 100 to force a token, -100 to ban it",
                     param="logit_bias",
                 )
+
+
+def _check_choice(name: str, value: Any, allowed: tuple[str | None, ...]) -> None:
+    if value not in allowed:
+        raise RequestError(
+            f"{name} is {value!r}",
+            why=f"it can be {' or '.join(str(choice) for choice in allowed)}",
+            fix=f"give one of these, or leave {name} out",
+            param=name,
+        )
 
 
 def _check_number(name: str, value: Any, low: float, high: float) -> None:

@@ -1,22 +1,42 @@
-"""A model's name to a Coder: find the files, choose type and device, check memory, read."""
+"""A model's name to a Coder: find the files, choose how to compute, check memory, read."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from midfill.engine.memory import available_bytes, fitting_context, held_bytes
+from midfill.config.model import GQAConfig
+from midfill.engine.memory import available_bytes, fitting_context, held_bytes, pool_pages
+from midfill.engine.runner import PAGE, Runner
 from midfill.engine.text import Coder
-from midfill.engine.threads import Others, Threads
+from midfill.engine.threads import Others, Threads, most_threads
+from midfill.engine.torch_runner import TorchRunner
 from midfill.errors import ConfigError, DownloadError, TokenizerError
+from midfill.kernels.cpu import native, why_not
 from midfill.kernels.linear import can_pack
 from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint, pack_linears
 from midfill.model.hf_weights import SafetensorsWeights
+from midfill.model.native import can_run
 from midfill.model.weights import DTYPES
 from midfill.tokenizer.tokenizer import Tokenizer
 
 DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+CACHE_TYPES = ("bfloat16", "int8")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a model is computed: what was asked for, with every `auto` decided."""
+
+    device: str
+    dtype: str  # of the weights and the cache on PyTorch's path
+    compiled: bool  # by the kernels of our own, which keep the weights as they are stored
+    quant: str | None = None  # what unquantised weights become on the way in
+    cache: str = "bfloat16"
+    cache_file: bool = True
+    context: int | None = None
 
 
 def load(
@@ -26,45 +46,156 @@ def load(
     device: str = "auto",
     context: int | None = None,
     threads: int | None = None,
+    quant: str | None = None,
+    cache: str = "auto",
+    cache_file: bool = True,
+    strict: bool | None = None,
+    max_running: int = 32,
     progress: Callable[[Any], None] | None = None,
 ) -> Coder:
     """A model ready to complete, fill and chat.
 
     `name` is a path, `owner/name` on the hub, a name of `midfill models`, or None for the default
-    model. `dtype` is float32, bfloat16, float16 or auto (bfloat16 where the hardware multiplies it,
-    else float32). `threads` None: one for each core that nobody else uses, looked at again while
-    answers are made; never more than torch was set to. Raises DownloadError, CheckpointError, ConfigError or ResourceError.
+    model. On a processor, `dtype` auto takes the compiled kernels, which keep quantised weights as
+    they are; where they are missing, and for float32, bfloat16 and float16, PyTorch computes in that
+    type (auto there: bfloat16 where the hardware multiplies it, else float32). `quant` int8 or int4
+    makes unquantised weights smaller. `cache` int8 keeps the latents of multi-head latent attention
+    in 8 bits. `cache_file` False keeps the packed weights in memory instead of a mapped file in the
+    cache folder. `strict`: an answer is the same to the bit, whatever was
+    read before; None where the kernels can keep that promise. `threads`
+    None: one for each core that nobody else uses, looked at again while answers are made.
+    Raises DownloadError, CheckpointError, ConfigError or ResourceError.
     """
     from midfill.hub import default_model, resolve
 
     others = Others()
     given = default_model() if name is None else str(name)
     checkpoint = open_checkpoint(resolve(given, progress=progress))
-    device = pick_device(device)
-    keeper = pick_threads(threads, others)
-    chosen = pick_dtype(dtype, device)
-    pack = device == "cpu" and chosen == "bfloat16" and can_pack()
-    mapped = not pack and _stays_mapped(checkpoint, chosen, device)
-    fits = fitting_context(
-        checkpoint.config,
-        chosen,
-        held=held_bytes(checkpoint.config, chosen, mapped=mapped),
-        free=available_bytes() if device == "cpu" else torch.cuda.mem_get_info(device)[0],
-        asked=context,
+    setup = choose(
+        checkpoint,
+        dtype=dtype,
+        device=device,
+        quant=quant,
+        cache=cache,
+        cache_file=cache_file,
+        context=context,
     )
-    tokenizer = _tokenizer_or_why_not(checkpoint)
-    network = load_network(checkpoint, DTYPES[chosen], device)
-    if pack:
-        pack_linears(network, checkpoint.weights)
+    keeper = pick_threads(threads, others, compiled=setup.compiled)
+    build = _compiled_runner if setup.compiled else _torch_runner
+    runner, fits = build(checkpoint, setup, progress)
     return Coder(
         checkpoint.name if Path(given).exists() else given,
-        network,
-        tokenizer,
+        runner,
+        _tokenizer_or_why_not(checkpoint),
         context=fits,
         defaults=_defaults(checkpoint),
         can_fill=_was_trained_to_fill(checkpoint, given),
         threads=keeper,
+        strict=strict,
+        max_running=max_running,
     )
+
+
+def choose(
+    checkpoint: Checkpoint,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    quant: str | None = None,
+    cache: str = "auto",
+    cache_file: bool = True,
+    context: int | None = None,
+) -> Setup:
+    """How to compute this model, from what was asked for. Raises ConfigError."""
+    device = pick_device(device)
+    fits = device == "cpu" and can_run(checkpoint.config)
+    compiled = fits and dtype == "auto"
+    latent = not isinstance(checkpoint.config.attention, GQAConfig)
+    if cache not in ("auto", *CACHE_TYPES):
+        raise ConfigError(
+            f"cache {cache!r} is not known", why=f"there are {', '.join(CACHE_TYPES)}", fix="auto"
+        )
+    for asked, what in ((quant, f"quant {quant}"), (cache == "int8", "an int8 cache")):
+        if asked and not compiled:
+            raise ConfigError(
+                f"{what} needs the compiled kernels",
+                why=why_not
+                or (
+                    f"dtype {dtype} is computed by PyTorch"
+                    if fits
+                    else "they do not fit this model"
+                ),
+                fix="--dtype auto, on a processor" if fits else "leave it out",
+            )
+    if cache == "int8" and not latent:
+        raise ConfigError(
+            "this model's cache cannot be kept in 8 bits",
+            why="only the latents of multi-head latent attention can",
+            fix="--cache bfloat16, or a shorter --context",
+        )
+    return Setup(
+        device=device,
+        dtype=pick_dtype(dtype, device),
+        compiled=compiled,
+        quant=quant,
+        cache="bfloat16" if cache == "auto" else cache,
+        cache_file=cache_file,
+        context=context,
+    )
+
+
+def _compiled_runner(
+    checkpoint: Checkpoint, setup: Setup, progress: Callable[[Any], None] | None
+) -> tuple[Runner, int]:
+    """Packed weights under the compiled kernels, and the context that fits."""
+    from midfill.engine.native_runner import NativeRunner, page_bytes
+    from midfill.hub import cache_folder
+    from midfill.model.native import NativeNetwork
+    from midfill.model.packed_weights import packed_weights, size_of
+
+    config, each = checkpoint.config, page_bytes(checkpoint.config, int8=setup.cache == "int8")
+    held, free = size_of(checkpoint, setup.quant), available_bytes()
+    fits = fitting_context(
+        config,
+        setup.quant or "its packed form",
+        held=held,
+        free=free,
+        asked=setup.context,
+        per_token=each / PAGE,
+    )
+    folder = cache_folder() / "packed" if setup.cache_file else None
+    told = None if progress is None else _packing(progress)
+    weights = packed_weights(checkpoint, folder=folder, quant=setup.quant, progress=told)
+    weights.bring_in()
+    pages = pool_pages(fits, each, None if free is None else free - held)
+    network = NativeNetwork(config, weights)
+    return NativeRunner(network, pages, int8=setup.cache == "int8"), fits
+
+
+def _packing(report: Callable[[Any], None]) -> Callable[[int, int], None]:
+    """`report` for work that tells how many bytes are done, and of how many."""
+    from midfill.hub.progress import Progress
+
+    label = "repacking the weights, once"
+    return lambda done, total: report(Progress(label=label, done_bytes=done, total_bytes=total))
+
+
+def _torch_runner(
+    checkpoint: Checkpoint, setup: Setup, progress: Callable[[Any], None] | None
+) -> tuple[Runner, int]:
+    """PyTorch's network in one type, and the context that fits."""
+    config = checkpoint.config
+    pack = setup.device == "cpu" and setup.dtype == "bfloat16" and can_pack()
+    mapped = not pack and _stays_mapped(checkpoint, setup.dtype, setup.device)
+    held = held_bytes(config, setup.dtype, mapped=mapped)
+    on_cpu = setup.device == "cpu"
+    free = available_bytes() if on_cpu else torch.cuda.mem_get_info(setup.device)[0]
+    fits = fitting_context(config, setup.dtype, held=held, free=free, asked=setup.context)
+    network = load_network(checkpoint, DTYPES[setup.dtype], setup.device)
+    if pack:
+        pack_linears(network, checkpoint.weights)
+    each = config.cache_bytes_per_token(setup.dtype) * PAGE
+    return TorchRunner(network, pool_pages(fits, each, None if free is None else free - held)), fits
 
 
 def _stays_mapped(checkpoint: Checkpoint, dtype: str, device: str) -> bool:
@@ -105,14 +236,20 @@ def _was_trained_to_fill(checkpoint: Checkpoint, name: str) -> bool:
         return True
 
 
-def pick_threads(threads: int | None, others: Others) -> Threads | None:
-    """Set torch's threads to `threads`, or to the idle cores and keep them there."""
-    if threads is None:
-        return Threads(others.busy_cores()) if torch.get_num_threads() > 1 else None
-    if threads < 1:
+def pick_threads(threads: int | None, others: Others, *, compiled: bool) -> Threads | None:
+    """Compute with `threads`, or on the idle cores and look again from time to time."""
+    if threads is not None and threads < 1:
         raise ConfigError("threads must be at least 1", why=f"it is {threads}", fix="--threads 1")
-    torch.set_num_threads(threads)
-    return None
+    use = torch.set_num_threads
+    if compiled:
+        assert native is not None
+        torch.set_num_threads(1)  # two teams of threads on the same cores would wait for each other
+        use = native.set_threads
+    most = most_threads()
+    if threads is not None or most == 1:
+        use(threads or most)
+        return None
+    return Threads(others.busy_cores(), most, use)
 
 
 def pick_device(device: str) -> str:

@@ -5,10 +5,14 @@ from math import prod
 from pathlib import Path
 
 from midfill.config.model import DTYPE_BYTES, ModelConfig
+from midfill.engine.runner import PAGE
 from midfill.errors import ResourceError
 
 GIB = 2**30
 SPARE = 0.9  # of the free memory may be planned for
+SEVERAL = 4  # contexts a pool of pages holds where memory allows
+ENOUGH_BYTES = 1 << 30  # for more than one context, always
+SHARE = 4  # or this part of what is free
 
 
 def available_bytes() -> int | None:
@@ -61,13 +65,21 @@ def held_bytes(config: ModelConfig, dtype: str, *, mapped: bool) -> int:
 
 
 def fitting_context(
-    config: ModelConfig, dtype: str, *, held: int, free: int | None, asked: int | None
+    config: ModelConfig,
+    dtype: str,
+    *,
+    held: int,
+    free: int | None,
+    asked: int | None,
+    per_token: float | None = None,
 ) -> int:
     """The longest context that fits beside `held` bytes of weights into `free` bytes of memory.
 
     At most the model's own. Raises ResourceError when the weights do not fit, or the `asked`
-    context does not. `free` None: it cannot be told, so everything is allowed.
+    context does not. `free` None: it cannot be told, so everything is allowed. `per_token`: bytes of
+    cache, if not those of `dtype`.
     """
+    each = config.cache_bytes_per_token(dtype) if per_token is None else per_token
     if asked is not None and not 1 <= asked <= config.context:
         raise ResourceError(
             f"a context of {asked} tokens was asked for",
@@ -83,12 +95,22 @@ def fitting_context(
             why=f"{free / GIB:.1f} GiB of memory are free",
             fix="use a smaller model (midfill models), or free some memory",
         )
-    fits = int(room // config.cache_bytes_per_token(dtype))
+    fits = int(room // each)
     if asked is not None and asked > fits:
         raise ResourceError(
             f"a context of {asked} tokens does not fit beside the weights",
-            why=f"each token takes {config.cache_bytes_per_token(dtype):,} bytes of cache; "
+            why=f"each token takes {each:,.0f} bytes of cache; "
             f"{room / GIB:.1f} GiB are left for it",
             fix=f"--context {min(fits, config.context)}",
         )
     return asked or max(min(config.context, fits), 1)
+
+
+def pool_pages(context: int, page_bytes: int, room: int | None) -> int:
+    """Pages of the engine's pool: one context, and several where that is little memory.
+
+    They cost nothing until they are used; what finished answers leave in them is kept for others.
+    """
+    one = -(-context // PAGE) + 1
+    spare = max(ENOUGH_BYTES, 0 if room is None else room // SHARE)
+    return max(one, min(SEVERAL * max(one, PAGE), spare // page_bytes))

@@ -27,6 +27,7 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = field(default=0, compare=False)  # of the prompt, found read already
 
     @property
     def total_tokens(self) -> int:
@@ -41,6 +42,7 @@ class Prompt:
     ids: list[int]
     text: str
     warnings: tuple[str, ...] = ()
+    priority: int = 0  # higher goes first: somebody waits at a cursor
 
 
 class Piece(str):
@@ -54,6 +56,7 @@ class Piece(str):
     tokens: tuple[TokenLogprob, ...]  # tokens consumed since the piece before
     finish_reason: FinishReason | None  # set on the last piece of an answer, which may be empty
     stop: str | None  # the stop string that ended the answer, if one did
+    cached_tokens: int  # on the last piece: tokens of the prompt that were found read already
 
     def __new__(
         cls,
@@ -63,6 +66,7 @@ class Piece(str):
         tokens: tuple[TokenLogprob, ...] = (),
         finish_reason: FinishReason | None = None,
         stop: str | None = None,
+        cached_tokens: int = 0,
     ) -> "Piece":
         """Make a piece of `text`."""
         piece = super().__new__(cls, text)
@@ -70,6 +74,7 @@ class Piece(str):
         piece.tokens = tokens
         piece.finish_reason = finish_reason
         piece.stop = stop
+        piece.cached_tokens = cached_tokens
         return piece
 
     @property

@@ -1,14 +1,18 @@
-"""Logits to one token: penalties, bias, temperature, truncation, a seeded draw.
+"""Logits to one token: penalties, bias, grammar, temperature, truncation, a seeded draw.
 
-Token ids only. Shapes: W vocabulary.
+Token ids only. The random number of a token depends on the seed, the answer and the token's
+position, on nothing else: neither batch nor preemption nor drafts change what is drawn.
+Shapes: W vocabulary.
 """
 
+import hashlib
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from midfill.config.engine import Sampling
@@ -31,25 +35,38 @@ class Sampler:
     def __init__(self, sampling: Sampling, prompt: Sequence[int], choice: int = 0) -> None:
         """`choice` is the answer's number among the n that share a seed."""
         self.sampling = sampling
-        self.seen = set(prompt)
+        self.seen = set(prompt) if sampling.repetition_penalty != 1 else set()
         self.counts: Counter[int] = Counter()
-        self.generator = torch.Generator()
-        if sampling.seed is None:
-            self.generator.seed()
-        else:
-            self.generator.manual_seed((sampling.seed + 0x9E3779B97F4A7C15 * choice) % 2**63)
+        self.position = len(prompt)  # of the token to be chosen next
+        seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
+        self._key = f"{seed}/{choice}/"
 
-    def __call__(self, logits: Float[Tensor, " W"]) -> Choice:
-        """The next token after `logits` (float32)."""
+    def __call__(
+        self, logits: Float[Tensor, " W"], mask: Bool[Tensor, " W"] | None = None
+    ) -> Choice:
+        """The next token after `logits` (float32), one of `mask` where there is one."""
         adjusted = self._adjust(logits)
+        if mask is not None:
+            adjusted = adjusted.masked_fill(~mask, -torch.inf)
         s = self.sampling
         if s.temperature == 0:
             token = int(adjusted.argmax())
         else:  # from the maximum down: a temperature near zero overflows nothing
             token = self._draw((adjusted.double() - adjusted.max()) / s.temperature)
+        return self.take(token, logits)
+
+    def take(self, token: int, logits: Float[Tensor, " W"]) -> Choice:
+        """`token` as the next one, whatever `logits` say: a grammar left no choice."""
         self.counts[token] += 1
         self.seen.add(token)
-        return with_logprob(token, logits, s.logprobs)
+        self.position += 1
+        return with_logprob(token, logits, self.sampling.logprobs)
+
+    def _uniform(self) -> float:
+        """The random number of this position, from 0 up to but not 1."""
+        key = f"{self._key}{self.position}".encode()
+        number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+        return (number >> 11) * 2.0**-53
 
     def _adjust(self, logits: Tensor) -> Tensor:
         """Logits after penalties and bias; the tensor given stays as it is."""
@@ -75,8 +92,8 @@ class Sampler:
     def _draw(self, logits: Tensor) -> int:
         """A token drawn from the truncated distribution."""
         probs, ids = nucleus(logits, self.sampling)
-        point = torch.rand((), generator=self.generator, dtype=torch.float64) * probs.sum().cpu()
-        at = torch.searchsorted(probs.cumsum(0), point.to(probs.device), right=True)
+        point = self._uniform() * probs.sum()
+        at = torch.searchsorted(probs.cumsum(0), point, right=True)
         return int(ids[min(int(at), len(ids) - 1)])
 
 

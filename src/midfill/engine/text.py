@@ -8,18 +8,21 @@ finished one are the same.
 import dataclasses
 import difflib
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
-
-import torch
 
 from midfill.config.engine import OPTIONAL, Sampling
 from midfill.config.model import ModelConfig
-from midfill.engine.generate import PREFILL_CHUNK, Generation, Token
+from midfill.engine.lookup import DENSE_COSTS, MOE_COSTS, Lookup
+from midfill.engine.memory import pool_pages
+from midfill.engine.request import Draft, Matcher, Overflow, Request, Token
 from midfill.engine.results import Completion, Piece, Prompt, TokenLogprob, Usage
+from midfill.engine.runner import PAGE, Runner
 from midfill.engine.sampler import Choice
+from midfill.engine.scheduler import Scheduler
 from midfill.engine.stops import StopScanner
 from midfill.engine.threads import Threads
+from midfill.engine.torch_runner import TorchRunner, dtype_name
 from midfill.errors import RequestError, TokenizerError
 from midfill.model.transformer import Transformer
 from midfill.tokenizer.fim import encode_fim, look_alikes
@@ -28,8 +31,11 @@ from midfill.tokenizer.tokenizer import Tokenizer
 if TYPE_CHECKING:
     import numpy as np
 
+    from midfill.engine.grammar import Grammars
+
 Messages = Sequence[Mapping[str, Any]]
 COMPLETION_TOKENS, FILL_TOKENS = 64, 128  # default lengths
+FILL_PRIORITY = 1  # before chats: somebody waits at a cursor
 
 
 class Coder:
@@ -42,23 +48,41 @@ class Coder:
     def __init__(
         self,
         name: str,
-        network: Transformer,
+        network: Transformer | Runner,
         tokenizer: Tokenizer | TokenizerError,
         *,
         context: int | None = None,
         defaults: Mapping[str, float] | None = None,
         can_fill: bool = True,
         threads: Threads | None = None,
+        max_running: int = 32,
+        strict: bool | None = None,
     ) -> None:
+        """`network`: a Transformer, which gets a pool of pages, or a runner that has one.
+
+        `max_running` answers are written at the same time. `strict`: prompts share only what leaves
+        every bit as it is; None: where the runner keeps that promise at all.
+        """
         self.name = name
-        self.network = network
+        self.config: ModelConfig = network.config
+        self.context = context or self.config.context
+        if isinstance(network, Transformer):
+            each = self.config.cache_bytes_per_token(dtype_name(network.dtype)) * PAGE
+            network = TorchRunner(network, pool_pages(self.context, each, None))
+        self.runner: Runner = network
+        self.scheduler = Scheduler(
+            network,
+            context=self.context,
+            max_running=max_running,
+            strict=network.invariant if strict is None else strict,
+        )
         self._tokenizer = tokenizer
-        self.context = context or network.config.context
         self.defaults = dict(defaults or {})
         self._trained_to_fill = can_fill
         self._threads = threads
+        self._grammars: Grammars | None = None  # made when the first constraint comes
         stop_ids = frozenset() if isinstance(tokenizer, TokenizerError) else tokenizer.stop_ids
-        self.stop_ids = frozenset(stop_ids) | frozenset(network.config.eos)
+        self.stop_ids = frozenset(stop_ids) | frozenset(self.config.eos)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -73,9 +97,10 @@ class Coder:
         return self.tokenizer.fim is not None and self._trained_to_fill
 
     @property
-    def config(self) -> ModelConfig:
-        """The network's sizes."""
-        return self.network.config
+    def network(self) -> Transformer:
+        """The PyTorch network, where that is what runs."""
+        assert isinstance(self.runner, TorchRunner)
+        return self.runner.network
 
     # --------------------------------------------------------------------------------- answers
 
@@ -124,13 +149,7 @@ class Coder:
         plain = self._checked(token_ids)
         if len(plain) > self.context:
             raise _too_long(len(plain), 0, self.context)
-        cache = self.network.new_cache(capacity=len(plain))
-        ids = torch.tensor([plain], device=self.network.device)
-        with torch.inference_mode():
-            parts = [
-                self.network(chunk, cache)[0].cpu() for chunk in ids.split(PREFILL_CHUNK, dim=1)
-            ]
-        return torch.cat(parts).numpy()
+        return self.scheduler.logits(plain).numpy()
 
     # --------------------------------------------------------------------------------- prompts
 
@@ -157,7 +176,7 @@ class Coder:
         warnings = self._warnings(prefix + suffix)
         if not self._trained_to_fill:
             warnings += ("this model was not trained to fill holes: expect poor answers",)
-        return Prompt(ids, prefix, warnings)
+        return Prompt(ids, prefix, warnings, priority=FILL_PRIORITY)
 
     def encode_chat(
         self, messages: Messages, *, tools: Any = None, continue_last: bool = False
@@ -207,54 +226,89 @@ class Coder:
 
     # ------------------------------------------------------------------------------ generation
 
-    def generate(self, prompt: Prompt | Sequence[Prompt], sampling: Sampling) -> Iterator[Piece]:
+    def generate(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        sampling: Sampling,
+        *,
+        priority: int | None = None,
+        client: Hashable = None,
+        draft: Callable[[], Draft] | None = None,
+    ) -> Iterator[Piece]:
         """Pieces of all answers, interleaved; an empty piece marks a step that showed nothing.
 
         Choice k of prompt p has the number p * n + k. Raises RequestError at the call, not at the
-        first piece. Closing the iterator stops the work.
+        first piece. Closing the iterator stops the work. `priority` is the prompt's own unless given;
+        `client` names who takes turns with others of the same priority, by default this call.
+        `draft` guesses instead of the look-up that `sampling.speculate` asks for.
         """
         prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
         for p in prompts:
             self._check_length(p, sampling)
+            self.scheduler.check(len(p.ids), sampling)
         self._check_bias(sampling)
-        generation = Generation(
-            self.network,
-            [p.ids for p in prompts],
-            sampling,
-            stop_ids=self.stop_ids,
-            context=self.context,
-        )
-        return self._pieces(generation, prompts, sampling)
+        client = object() if client is None else client
+        constraint = self._constraint(sampling)
+        draft = draft or self._draft(sampling)
+
+        def submit(p: Prompt) -> Request:
+            return self.scheduler.submit(
+                p.ids,
+                sampling,
+                stop_ids=self.stop_ids,
+                priority=p.priority if priority is None else priority,
+                client=client,
+                constraint=constraint,
+                draft=draft,
+                context_overflow=cast(Overflow, sampling.overflow),
+            )
+
+        return self._pieces(submit, prompts, sampling)
+
+    def _constraint(self, sampling: Sampling) -> Callable[[], Matcher] | None:
+        """What makes the matcher of each answer; compiled here, so that errors come at the call."""
+        wanted = sampling.constraint
+        if wanted is None:
+            return None
+        if self._grammars is None:
+            from midfill.engine.grammar import Grammars
+
+            self._grammars = Grammars(self.tokenizer, rows=self.config.vocab, end_ids=self.stop_ids)
+        grammars = self._grammars
+        grammars.matcher(wanted)
+        return lambda: grammars.matcher(wanted)
+
+    def _draft(self, sampling: Sampling) -> Callable[[], Draft] | None:
+        """Prompt look-up, where reading several tokens in one step cannot change an answer."""
+        if sampling.speculate is None or not self.runner.invariant:
+            return None
+        costs = DENSE_COSTS if self.config.moe is None else MOE_COSTS
+        return lambda: Lookup(step_costs=costs)
 
     def _pieces(
-        self, generation: Generation, prompts: Sequence[Prompt], sampling: Sampling
+        self, submit: Callable[[Prompt], Request], prompts: Sequence[Prompt], sampling: Sampling
     ) -> Iterator[Piece]:
-        read: list[list[TokenLogprob]] = [[] for _ in prompts]
-        writers: dict[int, _Writer] = {}
-        while not generation.done:
-            if self._threads is not None:
-                self._threads.adapt()
-            shown = False
-            for event in generation.step():
-                prompt = event.index // sampling.n
-                if event.of_prompt:
-                    assert event.choice is not None
-                    read[prompt].append(self.token_logprob(event.choice))
-                    continue
-                if event.index not in writers:
-                    writers[event.index] = _Writer(self, event.index, sampling)
-                    if sampling.echo:
-                        yield Piece(
-                            prompts[prompt].text, choice=event.index, tokens=tuple(read[prompt])
-                        )
-                piece = writers[event.index].push(event)
-                if piece is not None:
-                    shown = True
-                    if piece.finish_reason and event.finish is None:
-                        generation.cancel(event.index)
-                    yield piece
-            if not shown:
-                yield Piece("")
+        requests: list[Request] = []
+        try:
+            for p in prompts:  # not before: an iterator that never begins is never closed
+                requests.append(submit(p))
+            readers = [
+                _Reader(self, *both, sampling) for both in zip(requests, prompts, strict=True)
+            ]
+            while left := [number for number, request in enumerate(requests) if not request.done]:
+                if self._threads is not None:
+                    self._threads.adapt()
+                shown = False
+                for number in left:
+                    for piece in readers[number].pieces():
+                        piece.choice += number * sampling.n
+                        shown = True
+                        yield piece
+                if not shown and not all(request.done for request in requests):
+                    yield Piece("")
+        finally:
+            for request in requests:
+                request.cancel()
 
     def _finish(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Every answer to its end."""
@@ -273,8 +327,11 @@ class Coder:
                 fix="give at least one character",
                 param="prompt",
             )
-        if len(prompt.ids) + max(sampling.max_tokens or 0, 0) > self.context or (
-            sampling.max_tokens is None and len(prompt.ids) >= self.context
+        length = len(prompt.ids)
+        if sampling.overflow == "shift" and length < self.context:
+            return
+        if length + max(sampling.max_tokens or 0, 0) > self.context or (
+            sampling.max_tokens is None and length >= self.context
         ):
             raise _too_long(len(prompt.ids), sampling.max_tokens or 1, self.context)
 
@@ -299,6 +356,53 @@ class Coder:
         )
 
 
+class _Reader:
+    """Turns the events of one request into the pieces of its answers."""
+
+    def __init__(self, coder: Coder, request: Request, prompt: Prompt, sampling: Sampling) -> None:
+        self.coder, self.request, self.prompt, self.sampling = coder, request, prompt, sampling
+        self.read: list[TokenLogprob] = []  # the prompt, to be echoed
+        self.writers: dict[int, _Writer] = {}
+
+    def pieces(self) -> Iterator[Piece]:
+        """What the events show that are there, or those of one more step.
+
+        One piece for each answer, and one for an echoed prompt: who hands out one piece at a time
+        falls behind by no more than that, however many tokens a step gives.
+        """
+        shown: dict[int, list[Piece]] = {}
+        for event in self.request.next_events():
+            if event.of_prompt:
+                assert event.choice is not None
+                self.read.append(self.coder.token_logprob(event.choice))
+                continue
+            writer = self.writers.get(event.index)
+            if writer is None:
+                writer = self.writers[event.index] = _Writer(self.coder, event.index, self.sampling)
+                if self.sampling.echo:
+                    yield Piece(self.prompt.text, choice=event.index, tokens=tuple(self.read))
+            piece = None if writer.ended else writer.push(event)
+            if piece is not None:
+                shown.setdefault(event.index, []).append(piece)
+                if piece.finish_reason and event.finish is None:
+                    self.request.cancel(event.index)
+        for pieces in shown.values():
+            yield _joined(pieces, self.request.cached)
+
+
+def _joined(pieces: Sequence[Piece], cached: int) -> Piece:
+    """Pieces of one answer, in order, as one; the last of the answer tells what was `cached`."""
+    last = pieces[-1]
+    return Piece(
+        "".join(pieces),
+        choice=last.choice,
+        tokens=tuple(token for piece in pieces for token in piece.tokens),
+        finish_reason=last.finish_reason,
+        stop=last.stop,
+        cached_tokens=cached if last.finish_reason else 0,
+    )
+
+
 class _Writer:
     """Turns the tokens of one answer into pieces."""
 
@@ -307,6 +411,7 @@ class _Writer:
         self.decoder = coder.tokenizer.stream()
         self.stops = StopScanner(sampling.stop)
         self.tokens: list[TokenLogprob] = []
+        self.ended = False  # what the engine made beyond the end is not shown
 
     def push(self, event: Token) -> Piece | None:
         """The piece that this token completes, if it completes one."""
@@ -320,6 +425,7 @@ class _Writer:
         shown = self.stops.push(text)
         finish = "stop" if self.stops.found is not None else event.finish
         if finish:
+            self.ended = True
             shown += self.stops.finish()
         elif not shown:
             return None
@@ -360,7 +466,7 @@ def completion(pieces: Sequence[Piece], prompt: Prompt, sampling: Sampling) -> C
         text="".join(pieces),
         tokens=[token.id for token in tokens],
         finish_reason=last.finish_reason,
-        usage=Usage(len(prompt.ids), written),
+        usage=Usage(len(prompt.ids), written, last.cached_tokens),
         logprobs=tokens if sampling.logprobs is not None else None,
         warnings=prompt.warnings,
         stop=last.stop,

@@ -6,6 +6,7 @@ there holds up all the rest: on two cores, two threads are then slower than one 
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 SHORTEST_LOOK_S = 0.1  # at what the cores do: the system counts in hundredths of a second
@@ -13,13 +14,11 @@ LOOK_AGAIN_S = 1.0
 
 
 class Threads:
-    """Keeps torch's threads, at most those it began with, on the cores that others leave."""
+    """Keeps the threads of whatever computes, at most `most`, on the cores that others leave."""
 
-    def __init__(self, busy: float) -> None:
-        """`busy` cores are taken by others now."""
-        import torch
-
-        self.most = torch.get_num_threads()  # one per core, OMP_NUM_THREADS, or the caller's choice
+    def __init__(self, busy: float, most: int, use: Callable[[int], None]) -> None:
+        """`busy` cores are taken by others now; `use` sets how many threads compute."""
+        self.most, self.use, self.count = most, use, 0
         self._use(busy)
 
     def adapt(self) -> None:
@@ -28,12 +27,17 @@ class Threads:
             self._use(self.others.busy_cores())
 
     def _use(self, busy: float) -> None:
-        import torch
-
         wanted = min(self.most, idle_cores(busy))
-        if wanted != torch.get_num_threads():
-            torch.set_num_threads(wanted)
+        if wanted != self.count:
+            self.use(wanted)
+            self.count = wanted
         self.others = Others()
+
+
+def most_threads() -> int:
+    """One for each core, unless OMP_NUM_THREADS says otherwise."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(asked), cores()) if asked.isdigit() and int(asked) > 0 else cores()
 
 
 def cores() -> int:

@@ -24,6 +24,8 @@ BLOCKS = {
         Block("Q5_0", 6, 32, 22),
         Block("Q5_1", 7, 32, 24),
         Block("Q8_0", 8, 32, 34),
+        Block("Q2_K", 10, 256, 84),
+        Block("Q3_K", 11, 256, 110),
         Block("Q4_K", 12, 256, 144),
         Block("Q5_K", 13, 256, 176),
         Block("Q6_K", 14, 256, 210),
@@ -31,7 +33,7 @@ BLOCKS = {
 }
 BY_ID = {block.id: block for block in BLOCKS.values()}
 UNREADABLE = {  # names for messages
-    9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS",
+    9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS",
     19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16",
     26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
 }  # fmt: skip

@@ -173,9 +173,13 @@ def _check_finite(value: Tensor, name: str, weights: Weights) -> None:
     """The extremes are NaN or infinite if an element is; torch finds them without a copy."""
     if value.numel() == 0 or all(torch.isfinite(extreme) for extreme in torch.aminmax(value)):
         return
-    bad = int((~torch.isfinite(value)).sum())
-    raise CheckpointError(
-        f"{weights.where}: tensor {name!r} holds {bad} values that are NaN or infinite",
+    raise not_finite(name, int((~torch.isfinite(value)).sum()), weights.where)
+
+
+def not_finite(name: str, bad: int, where: str) -> CheckpointError:
+    """The error for a tensor of which `bad` values are no numbers one can compute with."""
+    return CheckpointError(
+        f"{where}: tensor {name!r} holds {bad} values that are NaN or infinite",
         why="the file was damaged, or the training run that wrote it had diverged",
         fix="fetch the file again, or take an earlier checkpoint",
     )

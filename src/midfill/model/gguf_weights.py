@@ -96,16 +96,16 @@ class GGUFWeights:
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of tensor `name`, or None if it is missing."""
-        if name.endswith("kv_b_proj.weight") and self._split(name) is not None:
+        if name.endswith("kv_b_proj.weight") and self.split(name) is not None:
             return self._split_shape(name)
-        place = self._place(name)
+        place = self.place(name)
         return place and place.shape
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
         """Tensor `name` unpacked into `dtype`, in the layout of the original checkpoint."""
-        if name.endswith("kv_b_proj.weight") and self._split(name) is not None:
+        if name.endswith("kv_b_proj.weight") and self.split(name) is not None:
             return self._join_kv_b(name, dtype)
-        place = self._place(name)
+        place = self.place(name)
         assert place is not None, name
         tensor = self._unpack(place, dtype)
         a = self.config.attention
@@ -118,12 +118,12 @@ class GGUFWeights:
 
     def release(self, name: str) -> None:
         """Give back the mapped pages of `name`."""
-        place = self._place(name)
+        place = self.place(name)
         if place is not None:
             self.data.release(*place.bytes())
 
     def _unpack(self, place: _Place, dtype: torch.dtype) -> Tensor:
-        kind = self._kind(place.info)
+        kind = self.kind(place.info)
         start, size = place.bytes()
         raw = self.data.bytes(start, size)
         plain = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}.get(kind.name)
@@ -134,7 +134,8 @@ class GGUFWeights:
         self.data.release(start, size)
         return out
 
-    def _kind(self, info: TensorInfo) -> quant.BlockType:
+    def kind(self, info: TensorInfo) -> quant.BlockType:
+        """How a stored tensor is packed. Raises CheckpointError for a type that is not known."""
         if info.type_id not in quant.BY_ID:
             raise CheckpointError(
                 f"{self.where}: tensor {info.name} is stored as {info.type_name}",
@@ -143,7 +144,8 @@ class GGUFWeights:
             )
         return quant.BY_ID[info.type_id]
 
-    def _place(self, name: str) -> _Place | None:
+    def place(self, name: str) -> _Place | None:
+        """Where tensor `name` lies; None if it is missing, or has no place of its own."""
         tensors = self.file.tensors
         match = LAYER.fullmatch(name)
         expert = EXPERT.fullmatch(match[2]) if match else None
@@ -181,14 +183,14 @@ class GGUFWeights:
         )
         return _Place(slice_, (rows,))
 
-    def _split(self, name: str) -> tuple[TensorInfo, TensorInfo] | None:
+    def split(self, name: str) -> tuple[TensorInfo, TensorInfo] | None:
         """attn_k_b and attn_v_b of current deepseek2 files."""
         prefix = gguf_name(name).removesuffix("attn_kv_b.weight")
         k, v = (self.file.tensors.get(f"{prefix}attn_{part}_b.weight") for part in "kv")
         return (k, v) if k and v else None
 
     def _split_shape(self, name: str) -> tuple[int, ...]:
-        split = self._split(name)
+        split = self.split(name)
         assert split is not None
         k, v = split[0].shape, split[1].shape
         if len(k) != 3 or len(v) != 3 or (k[0], k[1]) != (v[0], v[2]):
@@ -196,7 +198,7 @@ class GGUFWeights:
         return k[0] * (k[2] + v[1]), k[1]
 
     def _join_kv_b(self, name: str, dtype: torch.dtype) -> Tensor:
-        split = self._split(name)
+        split = self.split(name)
         assert split is not None
         k_HCN, v_HVC = (self._unpack(_Place(info, info.shape), dtype) for info in split)
         return torch.cat([k_HCN.transpose(1, 2), v_HVC], dim=1).flatten(0, 1)

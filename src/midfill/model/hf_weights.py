@@ -92,7 +92,7 @@ class _HFWeights:
         """Bytes of all weight files."""
         return sum(path.stat().st_size for path in self.files)
 
-    def _find(self, name: str, have: Any) -> tuple[str, tuple[int, str] | None] | None:
+    def find(self, name: str, have: Any) -> tuple[str, tuple[int, str] | None] | None:
         """The stored tensor that holds `name`, and which part of it."""
         for spelled in (name, name.removeprefix("model.")):
             if spelled in have:
@@ -137,12 +137,12 @@ class SafetensorsWeights(_HFWeights):
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of tensor `name`, or None if it is missing."""
-        found = self._find(name, self.entries)
+        found = self.find(name, self.entries)
         return found and _expert_shape(self.entries[found[0]].shape, found[1])
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
         """Tensor `name`; a view of the file when `dtype` is the stored type."""
-        found = self._find(name, self.entries)
+        found = self.find(name, self.entries)
         assert found is not None, name
         stored = _expert_part(self.entries[found[0]].view(), found[1])
         value = stored.to(dtype)
@@ -152,7 +152,7 @@ class SafetensorsWeights(_HFWeights):
 
     def release(self, name: str) -> None:
         """Give back the mapped pages of `name`."""
-        found = self._find(name, self.entries)
+        found = self.find(name, self.entries)
         if found is None:
             return
         entry, part = self.entries[found[0]], found[1]
@@ -238,18 +238,18 @@ class BinWeights(_HFWeights):
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of tensor `name`, or None if it is missing."""
-        found = self._find(name, self.tensors)
+        found = self.find(name, self.tensors)
         return found and _expert_shape(tuple(self.tensors[found[0]].shape), found[1])
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
         """Tensor `name`; shares the mapped file when `dtype` is the stored type."""
-        found = self._find(name, self.tensors)
+        found = self.find(name, self.tensors)
         assert found is not None, name
         return _expert_part(self.tensors[found[0]], found[1]).to(dtype)
 
     def release(self, name: str) -> None:
         """Drop our reference: torch owns the mapping."""
-        found = self._find(name, self.tensors)
+        found = self.find(name, self.tensors)
         if found is not None and found[1] is None:
             self.tensors[found[0]] = torch.empty(0)
 

@@ -96,6 +96,8 @@ class Desk:
             coder, chat = (load() if callable(load) else load for load in self._sources)
             assert coder is not None
             models = Models(coder, chat or coder)
+            for model in models.each:
+                model.scheduler.max_running = self.config.max_batch
         except Exception as error:
             if not isinstance(error, UserError):
                 log.exception("the model could not be loaded")
@@ -124,7 +126,8 @@ class Desk:
         record = Record.of(request)
         record.tally = dialect.tally
         try:
-            job = self.worker.submit(await run_in_threadpool(start, coder, work))
+            pieces = await run_in_threadpool(start, coder, work)
+            job = self.worker.submit(pieces, urgent=work.urgent)
         except RequestError as error:
             if error.param == "prompt":  # what the engine calls it
                 error.param = dialect.input

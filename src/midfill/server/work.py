@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,7 @@ from midfill.config.engine import Sampling
 from midfill.engine.results import FinishReason, Piece, Prompt, TokenLogprob, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from midfill.engine.text import Coder
-
-AT_ONCE = 16  # answers of one request that the engine advances together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +27,11 @@ class Work:
         return tuple(dict.fromkeys(text for prompt in self.prompts for text in prompt.warnings))
 
     @property
+    def urgent(self) -> bool:
+        """Whether somebody waits at a cursor."""
+        return any(prompt.priority > 0 for prompt in self.prompts)
+
+    @property
     def prompt_tokens(self) -> int:
         """Tokens read, each prompt once."""
         return sum(len(prompt.ids) for prompt in self.prompts)
@@ -40,21 +40,9 @@ class Work:
 def start(coder: "Coder", work: Work) -> Iterator[Piece]:
     """Return the pieces of all answers; a prompt the engine refuses raises here.
 
-    Answer k of prompt p has the index p * n + k. Prompts go through the engine in groups, so that
-    a long list does not hold the cache of all its answers at once.
+    Answer k of prompt p has the index p * n + k. The engine decides how many are made at once.
     """
-    size = max(1, AT_ONCE // work.sampling.n)
-    groups = [work.prompts[at : at + size] for at in range(0, len(work.prompts), size)]
-    runs = [coder.generate(group, work.sampling) for group in groups]
-    return _in_turn(runs, size * work.sampling.n)
-
-
-def _in_turn(runs: "Sequence[Iterator[Piece]]", step: int) -> Iterator[Piece]:
-    for number, run in enumerate(runs):
-        with closing(run):  # type: ignore[type-var]
-            for piece in run:
-                piece.choice += number * step
-                yield piece
+    return coder.generate(work.prompts, work.sampling)
 
 
 @dataclass(slots=True)
@@ -84,6 +72,7 @@ class Tally:
         self.work = work
         self.choices: defaultdict[int, Choice] = defaultdict(Choice)
         self._tokens = 0
+        self._cached: dict[int, int] = {}  # by prompt
 
     def add(self, piece: Piece) -> Choice:
         """Add `piece` to its choice and return that choice."""
@@ -92,6 +81,8 @@ class Tally:
         choice.pieces.append(piece)
         choice.finish_reason = piece.finish_reason or choice.finish_reason
         self._tokens += len(piece.tokens)
+        if piece.finish_reason:
+            self._cached[piece.choice // self.work.sampling.n] = piece.cached_tokens
         return choice
 
     @property
@@ -101,7 +92,8 @@ class Tally:
         if self.work.sampling.echo:
             n = self.work.sampling.n
             echoed = sum(len(self.work.prompts[index // n].ids) for index in self.choices)
-        return Usage(self.work.prompt_tokens, max(self._tokens - echoed, 0))
+        cached = sum(self._cached.values())
+        return Usage(self.work.prompt_tokens, max(self._tokens - echoed, 0), cached)
 
     def shown(self) -> list[Choice]:
         """Return the choices to show in order; of best_of, the likeliest per token."""

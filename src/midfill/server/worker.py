@@ -3,6 +3,8 @@
 A job is any iterator; one `next()` is one step of the engine. The thread steps through the active
 jobs in turn, so that all of them progress; it knows neither tokens nor text. A job whose reader is
 far behind gives its slot to one that can go on, and comes back before those that have not begun.
+An urgent job waits behind urgent ones only, and has slots of its own: the engine, which batches all
+that is in a slot, then puts others aside for it.
 """
 
 import asyncio
@@ -22,7 +24,10 @@ AHEAD = 64  # pieces a job may be ahead of its reader before it pauses
 class Job(Generic[T]):
     """One request in the engine; `async for` reads what it yields, in the loop that made it."""
 
-    def __init__(self, steps: Iterator[T], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, steps: Iterator[T], wake: Callable[[], None], *, urgent: bool = False
+    ) -> None:
+        self.urgent = urgent
         self._steps = steps
         self._wake = wake
         self._loop = asyncio.get_running_loop()
@@ -61,32 +66,31 @@ class Job(Generic[T]):
         """Whether the reader is so far behind that the work waits for it."""
         return not self.cancelled and self._sent - self._read >= AHEAD
 
-    def step(self) -> bool:
-        """Do one step in the engine thread; return whether there is more to do."""
+    def step(self) -> Exception | None:
+        """Do one step in the engine thread; return how the job ended, None when it goes on."""
         try:
             if self._reason is not None:
                 raise self._reason
             item = next(self._steps)
         except StopIteration:
-            self._end(StopAsyncIteration())
+            return self._close(StopAsyncIteration())
         except Exception as error:  # the border of a request: its reader gets the error
-            self._end(error)
-        else:
-            self._sent += 1
-            self._hand_over((item,))
-            return True
-        return False
+            return self._close(error)
+        self._sent += 1
+        self.hand_over((item,))
+        return None
 
-    def _end(self, reason: Exception) -> None:
+    def _close(self, reason: Exception) -> Exception:
         close = getattr(self._steps, "close", None)
         try:
             if close is not None:
                 close()
         except Exception as error:  # a generator whose clean-up fails must not end the thread
-            reason = error
-        self._hand_over(reason)
+            return error
+        return reason
 
-    def _hand_over(self, item: Any) -> None:
+    def hand_over(self, item: Any) -> None:
+        """Give the reader an item in a tuple, or the end."""
         with suppress(RuntimeError):  # the loop is closed: nobody reads any more
             self._loop.call_soon_threadsafe(self._inbox.put_nowait, item)
 
@@ -109,15 +113,16 @@ class Worker:
         """Start the engine thread."""
         self._thread.start()
 
-    def submit(self, steps: Iterator[T]) -> Job[T]:
+    def submit(self, steps: Iterator[T], *, urgent: bool = False) -> Job[T]:
         """Queue `steps` and return the job that yields them; 429 when the queue is full."""
-        job = Job(steps, self._wake)
+        job = Job(steps, self._wake, urgent=urgent)
         with self._changed:
             if self._draining:
                 raise shutting_down()
             if len(self._active) + len(self._waiting) >= self._max_batch + self._max_queue:
                 raise _queue_full(len(self._waiting))
-            self._waiting.append(job)
+            ahead = sum(other.urgent for other in self._waiting)
+            self._waiting.insert(ahead if urgent else len(self._waiting), job)
             self._changed.notify()
         return job
 
@@ -158,12 +163,14 @@ class Worker:
 
     def _run(self) -> None:
         while (job := self._wait()) is not None:
-            if not job.step():
-                with self._changed:
+            end = job.step()
+            if end is not None:
+                with self._changed:  # before the reader knows: who asks next finds the slot free
                     self._active.remove(job)
+                job.hand_over(end)
         for job in self._all():
             job.cancel(shutting_down())
-            job.step()
+            job.hand_over(job.step())
 
     def _wait(self) -> Job[Any] | None:
         """Return the job whose turn it is, as soon as there is one; None when the thread ends."""
@@ -197,8 +204,16 @@ class Worker:
         """Give the slots to jobs that can go on: the parked whose readers caught up, then new ones.
 
         At most max_queue jobs are parked, because they keep their caches; more of them keep slots.
+        Urgent jobs may fill as many slots again.
         """
         while True:
+            if (
+                self._waiting
+                and self._waiting[0].urgent
+                and len(self._active) < 2 * self._max_batch
+            ):
+                self._active.append(self._waiting.popleft())
+                continue
             ready = next((job for job in self._parked if not job.paused), None)
             if ready is None and not self._waiting:
                 return

@@ -1,6 +1,6 @@
 """A model for a verb: fetched and loaded with progress on stderr, on the cores nobody else uses."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midfill.errors import ConfigError
 from midfill.hub import default_model, find, resolve
@@ -10,18 +10,15 @@ if TYPE_CHECKING:
     from midfill.engine.text import Coder
 
 
-def load_model(
-    name: str | None, *, dtype: str, device: str, context: int | None, threads: int | None,
-    quiet: bool,
-) -> "Coder":  # fmt: skip
-    """The model called `name`, or the default one. `threads` None: one for each idle core."""
+def load_model(name: str | None, *, quiet: bool, **options: Any) -> "Coder":
+    """The model called `name`, or the default one; `options` are those of midfill.load."""
     name = default_model() if name is None else name
     with show.progress(quiet=quiet) as report:
         resolve(name, progress=report)
-    show.note(f"loading {name} ...", quiet=quiet)
-    from midfill import load
+        show.note(f"loading {name} ...", quiet=quiet)
+        from midfill import load
 
-    return load(name, dtype=dtype, device=device, context=context, threads=threads)
+        return load(name, progress=report, **options)
 
 
 def model_that_fills(name: str | None) -> str:

@@ -1,0 +1,170 @@
+"""The compiled network computes what Transformer computes, up to bfloat16 in attention; and what a
+sequence gets is the same to the bit, however its tokens are cut and whatever else is read with it."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from midfill.engine.runner import GRID, PAGE, Span
+from midfill.kernels.cpu import native, why_not
+from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint
+from oracle_cases import CASES, Case, reference
+
+if native is None:
+    pytest.skip(f"no compiled kernels: {why_not}", allow_module_level=True)
+
+import itertools
+
+from midfill.engine.native_runner import NativeRunner
+from midfill.model.native import NativeNetwork, can_run
+from midfill.model.packed_weights import packed_weights
+
+LENGTH = 2 * GRID + 90  # two cells that may be expanded, and a tail
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+def checkpoint(request, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    case: Case = request.param
+    folder = tmp_path_factory.mktemp("case")
+    reference(case).save_pretrained(folder)
+    opened = open_checkpoint(folder)
+    if not can_run(opened.config):
+        pytest.skip(f"the compiled kernels do not fit these widths: {opened.config.attention}")
+    return opened
+
+
+def runner_of(checkpoint: Checkpoint, *, int8: bool = False, pages: int = 40) -> NativeRunner:
+    weights = packed_weights(checkpoint, folder=None)
+    return NativeRunner(NativeNetwork(checkpoint.config, weights), pages, int8=int8)
+
+
+def ids_of(checkpoint: Checkpoint, count: int, seed: int = 0) -> list[int]:
+    return torch.randint(
+        checkpoint.config.vocab, (count,), generator=torch.Generator().manual_seed(seed)
+    ).tolist()
+
+
+def read(
+    runner: NativeRunner,
+    ids: Sequence[int],
+    *,
+    expanded: int,
+    cuts: Sequence[int] = (),
+    pages: Sequence[int] | None = None,
+) -> torch.Tensor:
+    """Logits of all of `ids`, read in the spans that `cuts` make of them."""
+    pages = range(-(-len(ids) // PAGE)) if pages is None else pages
+    for page in pages:
+        runner.clear_page(page)
+    borders = [0, *cuts, len(ids)]
+    parts = [
+        runner.step([Span(tokens=ids[a:b], start=a, pages=pages, expanded=expanded, wanted=b - a)])
+        for a, b in itertools.pairwise(borders)
+    ]
+    return torch.cat(parts)
+
+
+def distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Of log-probabilities, over their spread: the median token's, as an expert that is chosen on one
+    side only changes a few tokens by much."""
+    a, b = a.log_softmax(-1), b.log_softmax(-1)
+    return float((a - b).square().mean(-1).sqrt().median() / b.std())
+
+
+@pytest.mark.parametrize("expanded", [0, 2 * GRID], ids=["absorbed", "expanded"])
+def test_it_computes_what_the_transformer_does(checkpoint: Checkpoint, expanded: int) -> None:
+    """At least as exactly as PyTorch does in bfloat16, which rounds more often."""
+    ids = ids_of(checkpoint, LENGTH)
+    with torch.inference_mode():
+        wanted = load_network(checkpoint, torch.float32)(torch.tensor([ids]))[0]
+        rounded = load_network(checkpoint, torch.bfloat16)(torch.tensor([ids]))[0]
+    got = read(runner_of(checkpoint), ids, expanded=expanded)
+    print(f"{distance(got, wanted):.4f} {distance(rounded, wanted):.4f}")
+    assert distance(got, wanted) < distance(rounded, wanted)
+
+
+def test_latents_in_8_bits_cost_little(checkpoint: Checkpoint) -> None:
+    """Not twice the distance that PyTorch in bfloat16 has."""
+    if checkpoint.config.family != "deepseek_v2":
+        pytest.skip("only latents are kept in 8 bits")
+    ids = ids_of(checkpoint, LENGTH)
+    with torch.inference_mode():
+        wanted = load_network(checkpoint, torch.float32)(torch.tensor([ids]))[0]
+        rounded = load_network(checkpoint, torch.bfloat16)(torch.tensor([ids]))[0]
+    got = read(runner_of(checkpoint, int8=True), ids, expanded=GRID)
+    print(f"{distance(got, wanted):.4f} {distance(rounded, wanted):.4f}")
+    assert distance(got, wanted) < 2 * distance(rounded, wanted)
+
+
+def test_any_cut_gives_the_same_bits(checkpoint: Checkpoint) -> None:
+    """Chunks of any size, over both forms of latent attention; pages in any order."""
+    ids, pick = ids_of(checkpoint, LENGTH), random.Random(7)
+    runner = runner_of(checkpoint)
+    whole = read(runner, ids, expanded=GRID)
+    for count in (1, 5, 40):
+        cuts = sorted(pick.sample(range(1, LENGTH), count))
+        pages = pick.sample(range(runner.pages), -(-LENGTH // PAGE))
+        assert torch.equal(read(runner, ids, expanded=GRID, cuts=cuts, pages=pages), whole)
+
+
+@pytest.mark.parametrize("size", [2, 8, 17])
+def test_alone_and_in_a_batch_the_same_bits(checkpoint: Checkpoint, size: int) -> None:
+    """Sequences of all lengths, some read token by token, some in chunks, in the same steps."""
+    pick = random.Random(size)
+    lengths = [pick.randint(1, 400) for _ in range(size)]
+    texts = [ids_of(checkpoint, n, seed) for seed, n in enumerate(lengths)]
+    runner = runner_of(checkpoint, pages=sum(-(-n // PAGE) for n in lengths))
+    expanded = [n // GRID * GRID for n in lengths]
+    alone = [read(runner, ids, expanded=e) for ids, e in zip(texts, expanded, strict=True)]
+    free = pick.sample(range(runner.pages), runner.pages)
+    pages = [[free.pop() for _ in range(-(-n // PAGE))] for n in lengths]
+    for page in range(runner.pages):
+        runner.clear_page(page)
+    done, parts = [0] * size, [[] for _ in range(size)]
+    while any(at < n for at, n in zip(done, lengths, strict=True)):
+        spans, who = [], []
+        for i in range(size):
+            count = min(pick.choice([0, 1, 1, 3, 16, 150]), lengths[i] - done[i])
+            if count:
+                tokens = texts[i][done[i] : done[i] + count]
+                spans.append(
+                    Span(
+                        tokens=tokens,
+                        start=done[i],
+                        pages=pages[i],
+                        expanded=expanded[i],
+                        wanted=count,
+                    )
+                )
+                who.append(i)
+                done[i] += count
+        if spans:
+            logits = runner.step(spans).split([span.wanted for span in spans])
+            for i, part in zip(who, logits, strict=True):
+                parts[i].append(part)
+    for mine, together in zip(alone, parts, strict=True):
+        assert torch.equal(torch.cat(together), mine)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_any_number_of_threads_gives_the_same_bits(checkpoint: Checkpoint, threads: int) -> None:
+    ids = ids_of(checkpoint, LENGTH)
+    runner, before = runner_of(checkpoint), native.threads()
+    whole = read(runner, ids, expanded=GRID)
+    try:
+        native.set_threads(threads)
+        assert torch.equal(read(runner, ids, expanded=GRID), whole)
+    finally:
+        native.set_threads(before)
+
+
+def test_what_a_page_held_before_changes_nothing(checkpoint: Checkpoint) -> None:
+    ids = ids_of(checkpoint, 70)
+    runner = runner_of(checkpoint)
+    whole = read(runner, ids, expanded=0)
+    read(runner, ids_of(checkpoint, LENGTH, 9), expanded=0)
+    for page in range(2):
+        runner.clear_page(page)
+    assert torch.equal(read(runner, ids, expanded=0), whole)
