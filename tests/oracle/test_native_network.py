@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from midfill.engine.runner import GRID, PAGE, Span
-from midfill.kernels.cpu import native, why_not
+from midfill.kernels.cpu import LEVELS, native, why_not
 from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint
 from oracle_cases import CASES, Case, reference
 
@@ -158,6 +158,54 @@ def test_any_number_of_threads_gives_the_same_bits(checkpoint: Checkpoint, threa
         assert torch.equal(read(runner, ids, expanded=GRID), whole)
     finally:
         native.set_threads(before)
+
+
+@pytest.mark.parametrize("level", LEVELS[:-1])
+def test_every_instruction_set_computes_the_same_to_rounding(
+    checkpoint: Checkpoint, level: str
+) -> None:
+    ids, before = ids_of(checkpoint, LENGTH), native.level()
+    runner = runner_of(checkpoint)
+    best = read(runner, ids, expanded=GRID)
+    try:
+        native.set_level(level)
+        other = read(runner, ids, expanded=GRID)
+        assert torch.equal(read(runner, ids, expanded=GRID, cuts=[3, 300]), other)
+    except ValueError as error:
+        pytest.skip(str(error))
+    finally:
+        native.set_level(before)
+    assert distance(other, best) < 0.03
+
+
+def test_turned_keys_are_those_of_the_other_positions(checkpoint: Checkpoint) -> None:
+    """Of the first layer, whose latents and values know nothing of their position."""
+    ids = ids_of(checkpoint, 3 * PAGE)
+    runner = runner_of(checkpoint, pages=8)
+    read(runner, ids, expanded=0)
+    read(runner, [*ids[:PAGE], *ids[2 * PAGE :]], expanded=0, pages=[4, 5])
+    wanted = first_layer(runner, 5)
+    assert not torch.allclose(first_layer(runner, 2), wanted, atol=0.03, rtol=0.02)
+    runner.rotate([2], -PAGE)
+    torch.testing.assert_close(first_layer(runner, 2), wanted, atol=0.03, rtol=0.02)
+
+
+def test_a_hundred_turns_lose_little(checkpoint: Checkpoint) -> None:
+    runner = runner_of(checkpoint, pages=2)
+    read(runner, ids_of(checkpoint, PAGE), expanded=0)
+    before = first_layer(runner, 0)
+    for _ in range(50):
+        runner.rotate([0], -PAGE)
+        runner.rotate([0], PAGE)
+    off = (first_layer(runner, 0) - before).abs().max() / before.abs().max()
+    print(f"{off:.4f}")
+    assert off < 0.03
+
+
+def first_layer(runner: NativeRunner, page: int) -> torch.Tensor:
+    """What a page holds for the first layer, as float32."""
+    numbers = runner.memory(page).view(torch.bfloat16).float()
+    return numbers[: len(numbers) // runner.config.layers].clone()
 
 
 def test_what_a_page_held_before_changes_nothing(checkpoint: Checkpoint) -> None:

@@ -1,10 +1,12 @@
 """The runner over compiled kernels: pages in one block of memory, one call for a whole step."""
 
+import mmap
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from midfill.config.model import GQAConfig, ModelConfig
@@ -23,6 +25,15 @@ def page_bytes(config: ModelConfig, *, int8: bool = False) -> int:
     return config.layers * PAGE * (width + width // 32 * 2 if int8 else 2 * width)
 
 
+def _reserve(pages: int, each: int) -> np.ndarray:
+    """Zeros [pages, each] that take memory only as they are written; in large pages where there are."""
+    whole = mmap.mmap(-1, pages * each)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without them
+            whole.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(whole, np.uint8).reshape(pages, each)
+
+
 class NativeRunner:
     """Reads steps through a NativeNetwork; what a sequence gets does not depend on the others."""
 
@@ -33,8 +44,7 @@ class NativeRunner:
         assert native is not None
         assert not int8 or not isinstance(network.config.attention, GQAConfig)
         self.network, self.int8 = network, int8
-        # zeros are only reserved: the system gives a page of memory when it is first written
-        self._memory = np.zeros((pages, page_bytes(network.config, int8=int8)), np.uint8)
+        self._memory = _reserve(pages, page_bytes(network.config, int8=int8))
         network.network.set_pages(self._memory, int8)
 
     @property
@@ -47,10 +57,9 @@ class NativeRunner:
         """How many pages the pool has."""
         return len(self._memory)
 
-    @property
-    def page_bytes(self) -> int:
-        """Bytes of one page, all layers."""
-        return self._memory.shape[1]
+    def memory(self, page: int) -> UInt8[Tensor, " bytes"]:
+        """The bytes of a page, layer after layer; not a copy."""
+        return torch.from_numpy(self._memory[page])
 
     def step(self, spans: Sequence[Span]) -> Float[Tensor, "wanted W"]:
         """Read all spans, fill their pages; float32 logits of the wanted tokens, in order."""

@@ -151,8 +151,9 @@ def quantise_activations(
     """Whole numbers -127 ... 127 and the scale of each group of 32, both as float32."""
     groups = x.unflatten(1, (-1, GROUP))
     largest = groups.abs().amax(2)
-    inverse = torch.where(largest > 0, 127 / largest, 0.0)
-    return (groups * inverse[:, :, None]).round(), largest / 127  # halves to the even number
+    most = torch.full_like(largest, 127.0)  # a number over a tensor would be rounded twice
+    inverse = torch.where(largest > 0, most / largest, 0.0)
+    return (groups * inverse[:, :, None]).round(), largest / most  # halves to the even number
 
 
 def linear_reference(x: Float32[Tensor, "M cols"], matrix: PackedMatrix) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
-from midfill.engine.threads import Others, cores, idle_cores
+from midfill.engine.threads import Others, cores, idle_cores, most_threads
 from midfill.errors import UserError
 from midfill.hub import cache_folder, check_writable, default_model, find, stored
 from midfill.terminal import show
@@ -46,7 +46,7 @@ def examine() -> Iterator[Finding]:
     checks: tuple[Callable[[], Finding], ...] = (
         _python,
         _torch,
-        _processor,
+        _kernels,
         _threads,
         _accelerator,
         _memory,
@@ -77,26 +77,24 @@ def _torch() -> Finding:
     return Finding("torch", "ok", version)
 
 
-def _processor() -> Finding:
-    import torch
-
+def _kernels() -> Finding:
     from midfill.engine.load import multiplies_bfloat16
+    from midfill.kernels.cpu import level, why_not
 
-    level = torch.backends.cpu.get_cpu_capability()
-    if multiplies_bfloat16():
-        return Finding("processor", "ok", f"{level}; multiplies bfloat16: --dtype auto uses it")
+    if level():
+        detail = f"{level()}: --dtype auto keeps quantised weights as they are stored"
+        return Finding("kernels", "ok", detail)
+    auto = "bfloat16" if multiplies_bfloat16() else "float32"
     return Finding(
-        "processor",
+        "kernels",
         "note",
-        f"{level}; does not multiply bfloat16: --dtype auto means float32, twice the memory",
-        "--dtype bfloat16 where memory is short",
+        f"{why_not}; PyTorch computes, slower and with weights widened to {auto}",
+        "install a C++ compiler and cmake, then pip install --force-reinstall --no-deps midfill",
     )
 
 
 def _threads() -> Finding:
-    import torch
-
-    most, busy = torch.get_num_threads(), Others().busy_cores()
+    most, busy = most_threads(), Others().busy_cores()
     threads = min(most, idle_cores(busy))
     detail = f"{threads} by default for {cores()} cores, of which others use {busy:.1f}"
     if threads == most:
@@ -161,7 +159,10 @@ def _compiler() -> Finding:
     if found:
         return Finding("compiler", "ok", found)
     return Finding(
-        "compiler", "note", "none; midfill runs in pure Python", "apt-get install g++, or the like"
+        "compiler",
+        "note",
+        "none; only building the kernels needs one",
+        "apt-get install g++ cmake, or the like",
     )
 
 

@@ -36,16 +36,19 @@ struct Gathered {
   int width;     // a multiple of 16
 };
 
-// Some rows of queries against up to SPLIT tokens in pages. Keys of a page: [4][pairs][16][2]
-// bfloat16, 16 tokens at a time; values: [width / 16][32][16][2], two tokens at a time.
+// Some rows of queries against up to SPLIT tokens in pages. Keys of a page, bfloat16: [4][pairs][16][2],
+// 16 tokens at a time. Values: [width / 16][32][16][2], two tokens at a time. Or, with a `key_stride`,
+// keys are plain rows [64][key_stride], a multiple of 32, and the values are their first columns.
 struct Attention {
   const uint16_t* q;     // bfloat16 [rows][q_stride]
   int rows, q_stride;
   int pairs;             // half the key width
+  int key_stride;        // of plain rows; 0: keys lie 16 tokens at a time
   float scale;
   const int32_t* seen;   // per row: how many of these tokens it sees; may be 0
   const uint16_t* const* keys;    // one per page
-  const uint16_t* const* values;  // one per page
+  const uint16_t* const* values;  // one per page; unused with a key_stride
+  uint16_t* turned;               // with a key_stride: room for the values of a page
   int pages;
   float* scratch;  // attention_scratch(rows) floats
 };
@@ -75,9 +78,6 @@ struct Kernels {
   void (*combine)(float* top, float* sum, float* value, float top2, float sum2,
                   const float* value2, int width, bool first);
 
-  // Rows of bfloat16 latents [64][stride] to the keys and values of a page, as Attention wants them.
-  void (*latent_page)(const uint16_t* rows, int stride, int key_pairs, int value_width,
-                      uint16_t* keys, uint16_t* values);
   // int8 latents: n numbers, half scales per 32, to bfloat16; and back.
   void (*latent_read8)(const int8_t* q, const uint16_t* scales, int n, uint16_t* out);
   void (*latent_write8)(const float* x, int n, int8_t* q, uint16_t* scales);

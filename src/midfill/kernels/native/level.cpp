@@ -15,6 +15,13 @@ namespace {
 typedef int32_t __attribute__((may_alias)) Word;    // four int8 activations
 typedef uint32_t __attribute__((may_alias)) Pair;   // two bfloat16
 
+// Asks the memory for what will be needed soon; `once`: it need not stay in the caches afterwards.
+template <bool once> INLINE void ask_for(const void* at) {
+  const char* p = static_cast<const char*>(at);
+  if (once) __builtin_prefetch(p + 6144, 0, 0);
+  else __builtin_prefetch(p + 4096);
+}
+
 constexpr int ROWS_AT_ONCE = 256;  // whose activations stay in the second-level cache
 
 // ------------------------------------------------------------------------- quantised products
@@ -130,9 +137,9 @@ template <Kind K> struct Quantised {
     }
   }
 
-  template <int R, int P>
+  template <bool once, int R, int P>
   INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
-                          const int32_t* rows, F (&out)[R][P]) {
+                   const int32_t* rows, F (&out)[R][P]) {
     const Word* q[R];
     const float* scale[R];
     const Group* group[R];
@@ -149,7 +156,7 @@ template <Kind K> struct Quantised {
     }
     for (int at = 0; at < cols / 32; at++) {
       for (int p = 0; p < P; p++)
-        for (int line = 0; line < T::group; line += 64) __builtin_prefetch(g[p] + 4096 + line);
+        for (int line = 0; line < T::group; line += 64) ask_for<once>(g[p] + line);
       half<0>(d, g, q, scale, group, at, out);
       if constexpr (T::halves == 2) half<1>(d, g, q, scale, group, at, out);
       for (int p = 0; p < P; p++) {
@@ -166,11 +173,14 @@ template <Kind K> struct Quantised {
 // ------------------------------------------------------------------------------ plain products
 
 // acc[r][p] += sum over pairs of a[r][pair] * b[p][pair], in the order of the pairs.
-template <int R, int P>
+template <int R, int P, bool once = false>
 INLINE void dot_pairs(const Pair* const* a, const uint16_t* const* b, int pairs, F (&acc)[R][P]) {
   for (int at = 0; at < pairs; at++) {
     B w[P];
-    for (int p = 0; p < P; p++) w[p] = b_load(b[p] + 32 * static_cast<size_t>(at));
+    for (int p = 0; p < P; p++) {
+      w[p] = b_load(b[p] + 32 * static_cast<size_t>(at));
+      if (once) ask_for<once>(b[p] + 32 * static_cast<size_t>(at));
+    }
     for (int r = 0; r < R; r++)
       for (int p = 0; p < P; p++) acc[r][p] = f_dot2(acc[r][p], w[p], a[r][at]);
   }
@@ -178,9 +188,9 @@ INLINE void dot_pairs(const Pair* const* a, const uint16_t* const* b, int pairs,
 
 struct Bf16 {
   static constexpr int panels = 2, rows = 8;
-  template <int R, int P>
+  template <bool once, int R, int P>
   INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
-                          const int32_t* rows, F (&out)[R][P]) {
+                   const int32_t* rows, F (&out)[R][P]) {
     const Pair* a[R];
     const uint16_t* b[P];
     for (int p = 0; p < P; p++) b[p] = reinterpret_cast<const uint16_t*>(panel + p * step);
@@ -188,15 +198,15 @@ struct Bf16 {
       a[r] = reinterpret_cast<const Pair*>(x.h + static_cast<size_t>(rows[r]) * x.stride);
       for (int p = 0; p < P; p++) out[r][p] = f_zero();
     }
-    dot_pairs<R, P>(a, b, (cols + 1) / 2, out);
+    dot_pairs<R, P, once>(a, b, (cols + 1) / 2, out);
   }
 };
 
 struct F32 {
   static constexpr int panels = 2, rows = 8;
-  template <int R, int P>
+  template <bool once, int R, int P>
   INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
-                          const int32_t* rows, F (&out)[R][P]) {
+                   const int32_t* rows, F (&out)[R][P]) {
     for (int r = 0; r < R; r++)
       for (int p = 0; p < P; p++) out[r][p] = f_zero();
     for (int c = 0; c < cols; c++) {
@@ -212,9 +222,9 @@ struct F32 {
 
 struct F16 {
   static constexpr int panels = 2, rows = 8;
-  template <int R, int P>
+  template <bool once, int R, int P>
   INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
-                          const int32_t* rows, F (&out)[R][P]) {
+                   const int32_t* rows, F (&out)[R][P]) {
     for (int r = 0; r < R; r++)
       for (int p = 0; p < P; p++) out[r][p] = f_zero();
     for (int c = 0; c < cols; c += 2) {
@@ -234,14 +244,14 @@ struct F16 {
 };
 
 // R rows from `index` (or from row `from` on) times P panels from `panel` on.
-template <class Product, int R, int P>
+template <class Product, bool once, int R, int P>
 INLINE void block(const Matrix& w, int panel, int first, const Rows& x, const int32_t* index, int from,
                   float* out, ptrdiff_t out_stride) {
   int32_t rows[R];
   for (int r = 0; r < R; r++) rows[r] = index ? index[from + r] : from + r;
   F sums[R][P];
   size_t step = w.panel_stride();
-  Product::template tile<R, P>(w.data + panel * step, step, w.cols, x, rows, sums);
+  Product::template tile<once, R, P>(w.data + panel * step, step, w.cols, x, rows, sums);
   for (int r = 0; r < R; r++)
     for (int p = 0; p < P; p++) {
       if (w.bias) sums[r][p] = f_add(sums[r][p], f_load(w.bias + 16 * (panel + p)));
@@ -249,30 +259,35 @@ INLINE void block(const Matrix& w, int panel, int first, const Rows& x, const in
     }
 }
 
-template <class Product, int P>
+template <class Product, int P, bool once>
 INLINE void blocks(const Matrix& w, int panel, int first, const Rows& x, const int32_t* index, int from,
                    int to, float* out, ptrdiff_t out_stride) {
   int i = from;
   if constexpr (BLOCK_ROWS >= 8) {
     if constexpr (Product::rows >= 8 || P == 1)
-      for (; i + 8 <= to; i += 8) block<Product, 8, P>(w, panel, first, x, index, i, out, out_stride);
-    for (; i + 4 <= to; i += 4) block<Product, 4, P>(w, panel, first, x, index, i, out, out_stride);
+      for (; i + 8 <= to; i += 8) block<Product, once, 8, P>(w, panel, first, x, index, i, out, out_stride);
+    for (; i + 4 <= to; i += 4) block<Product, once, 4, P>(w, panel, first, x, index, i, out, out_stride);
   }
-  for (; i + 2 <= to; i += 2) block<Product, 2, P>(w, panel, first, x, index, i, out, out_stride);
-  for (; i < to; i++) block<Product, 1, P>(w, panel, first, x, index, i, out, out_stride);
+  for (; i + 2 <= to; i += 2) block<Product, once, 2, P>(w, panel, first, x, index, i, out, out_stride);
+  for (; i < to; i++) block<Product, once, 1, P>(w, panel, first, x, index, i, out, out_stride);
 }
 
 template <class Product>
 void product(const Matrix& w, int first, int last, const Rows& x, const int32_t* index, int n,
              float* out, ptrdiff_t out_stride) {
   constexpr int P = BLOCK_ROWS >= 8 ? Product::panels : 1;
+  if (n <= BLOCK_ROWS) {  // one stream of weights, which pass by once
+    for (int panel = first; panel < last; panel++)
+      blocks<Product, 1, true>(w, panel, first, x, index, 0, n, out, out_stride);
+    return;
+  }
   for (int from = 0; from < n; from += ROWS_AT_ONCE) {
     int to = from + ROWS_AT_ONCE < n ? from + ROWS_AT_ONCE : n;
     int panel = first;
     for (; panel + P <= last; panel += P)
-      blocks<Product, P>(w, panel, first, x, index, from, to, out, out_stride);
+      blocks<Product, P, false>(w, panel, first, x, index, from, to, out, out_stride);
     for (; panel < last; panel++)
-      blocks<Product, 1>(w, panel, first, x, index, from, to, out, out_stride);
+      blocks<Product, 1, false>(w, panel, first, x, index, from, to, out, out_stride);
   }
 }
 
@@ -434,22 +449,98 @@ void soften(float* scores, int seen, int total, float scale, uint16_t* probs, fl
   *sum = f_sum(sums);
 }
 
+// Scores of 4 rows of queries and 4 of keys: the lanes are features, summed at the end.
+INLINE void plain_block(const uint16_t* const* q, int rows, const uint16_t* keys, int stride, int width,
+                        float* scores) {
+  F acc[16];
+  for (int i = 0; i < 16; i++) acc[i] = f_zero();
+  constexpr int H = BLOCK_ROWS >= 8 ? 4 : 1;  // rows of queries whose sums stay in registers
+  for (int h = 0; h < rows; h += H)
+    for (int at = 0; at < width; at += 32) {
+      B k[4];
+      for (int t = 0; t < 4; t++) k[t] = b_load(keys + t * static_cast<size_t>(stride) + at);
+      for (int i = 0; i < H; i++) {
+        B x = b_load(q[h + i] + at);
+        for (int t = 0; t < 4; t++) acc[4 * (h + i) + t] = f_dot2(acc[4 * (h + i) + t], x, k[t]);
+      }
+    }
+  float sums[16];
+  f_store(sums, f_sums(acc));
+  for (int h = 0; h < rows; h++) memcpy(scores + static_cast<size_t>(h) * SPLIT, sums + 4 * h, 16);
+}
+
+// Scores of queries [n][q_stride] and `tokens` plain rows of keys; 4 at a time, so that a few behind
+// the last token are scored too.
+void plain_scores(const uint16_t* q, size_t q_stride, int n, const uint16_t* keys, int stride, int width,
+                  int tokens, float* scores) {
+  for (int token = 0; token < tokens; token += 4) {
+    const uint16_t* four = keys + token * static_cast<size_t>(stride);
+    for (int at = 0; at < 4 * stride; at += 32) __builtin_prefetch(four + 16 * stride + at);
+    for (int row = 0; row < n; row += 4) {
+      int rows = n - row < 4 ? n - row : 4;
+      const uint16_t* each[4];
+      for (int i = 0; i < 4; i++) each[i] = q + (row + (i < rows ? i : 0)) * q_stride;
+      plain_block(each, rows, four, stride, width, scores + static_cast<size_t>(row) * SPLIT + token);
+    }
+  }
+}
+
+// The first `tokens` rows, a multiple of 16, as the values of a page.
+void latent_values(const uint16_t* rows, int stride, int width, int tokens, uint16_t* values) {
+#if defined(__AVX512F__)
+  alignas(64) static const uint16_t LOW[32] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
+                                               37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
+                                               11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+  __m512i low = _mm512_load_si512(LOW), high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+  for (int pair = 0; pair < tokens / 2; pair++) {
+    const uint16_t* a = rows + 2 * pair * static_cast<size_t>(stride);
+    const uint16_t* b = a + stride;
+    for (int at = 0; at < width; at += 32) {
+      __m512i x = _mm512_loadu_si512(a + at), y = _mm512_loadu_si512(b + at);
+      uint16_t* out = values + 1024 * static_cast<size_t>(at / 16) + 32 * pair;
+      _mm512_storeu_si512(out, _mm512_permutex2var_epi16(x, low, y));
+      if (at + 16 < width) _mm512_storeu_si512(out + 1024, _mm512_permutex2var_epi16(x, high, y));
+    }
+  }
+#else
+  for (int panel = 0; panel < width / 16; panel++)
+    for (int pair = 0; pair < tokens / 2; pair++)
+      for (int lane = 0; lane < 16; lane++)
+        for (int odd = 0; odd < 2; odd++)
+          values[((panel * 32 + pair) * 16 + lane) * 2 + odd] =
+              rows[(2 * pair + odd) * static_cast<size_t>(stride) + 16 * panel + lane];
+#endif
+}
+
 void attend(const Attention& a, Gathered out) {
   float* scores = a.scratch;
   uint16_t* probs = reinterpret_cast<uint16_t*>(a.scratch + static_cast<size_t>(a.rows) * SPLIT);
   int most = 0;
   for (int r = 0; r < a.rows; r++) most = a.seen[r] > most ? a.seen[r] : most;
   int pages = (most + PAGE - 1) / PAGE;
-  for (int page = 0; page < pages; page++)
-    pair_product(a.q, a.q_stride, a.rows, a.keys[page], 32 * static_cast<size_t>(a.pairs), 4, a.pairs,
-                 scores + PAGE * page, SPLIT, false);
+  // Tokens of a page that somebody sees, in whole sixteens.
+  auto tokens = [&](int page) {
+    int left = most - PAGE * page;
+    return left < PAGE ? (left + 15) / 16 * 16 : PAGE;
+  };
+  for (int page = 0; page < pages; page++) {
+    if (a.key_stride)
+      plain_scores(a.q, a.q_stride, a.rows, a.keys[page], a.key_stride, 2 * a.pairs, tokens(page),
+                   scores + PAGE * page);
+    else
+      pair_product(a.q, a.q_stride, a.rows, a.keys[page], 32 * static_cast<size_t>(a.pairs),
+                   tokens(page) / 16, a.pairs, scores + PAGE * page, SPLIT, false);
+  }
   for (int r = 0; r < a.rows; r++)
     soften(scores + static_cast<size_t>(r) * SPLIT, a.seen[r], PAGE * pages, a.scale,
            probs + static_cast<size_t>(r) * SPLIT, out.top + r, out.sum + r);
   if (pages == 0) memset(out.value, 0, sizeof(float) * a.rows * out.width);
-  for (int page = 0; page < pages; page++)
-    pair_product(probs + PAGE * page, SPLIT, a.rows, a.values[page], 32 * 32, out.width / 16, 32,
+  for (int page = 0; page < pages; page++) {
+    const uint16_t* values = a.key_stride ? a.turned : a.values[page];
+    if (a.key_stride) latent_values(a.keys[page], a.key_stride, out.width, tokens(page), a.turned);
+    pair_product(probs + PAGE * page, SPLIT, a.rows, values, 32 * 32, out.width / 16, tokens(page) / 2,
                  out.value, out.width, page > 0);
+  }
 }
 
 void combine(float* top, float* sum, float* value, float top2, float sum2, const float* value2,
@@ -505,38 +596,6 @@ INLINE void transpose_pairs(const uint16_t* rows, int stride, int pairs, uint16_
     for (int i = 0; i < 16; i++) memcpy(out + 32 * at + 2 * i, rows + i * static_cast<size_t>(stride) + 2 * at, 4);
 }
 
-void latent_page(const uint16_t* rows, int stride, int key_pairs, int value_width, uint16_t* keys,
-                 uint16_t* values) {
-  if (keys)
-    for (int tile = 0; tile < 4; tile++)
-      transpose_pairs(rows + 16 * tile * static_cast<size_t>(stride), stride, key_pairs,
-                      keys + 32 * static_cast<size_t>(key_pairs) * tile);
-  if (!values) return;
-#if defined(__AVX512F__)
-  alignas(64) static const uint16_t LOW[32] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
-                                               37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
-                                               11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
-  __m512i low = _mm512_load_si512(LOW), high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
-  for (int pair = 0; pair < 32; pair++) {
-    const uint16_t* a = rows + 2 * pair * static_cast<size_t>(stride);
-    const uint16_t* b = a + stride;
-    for (int at = 0; at < value_width; at += 32) {
-      __m512i x = _mm512_loadu_si512(a + at), y = _mm512_loadu_si512(b + at);
-      uint16_t* out = values + 1024 * static_cast<size_t>(at / 16) + 32 * pair;
-      _mm512_storeu_si512(out, _mm512_permutex2var_epi16(x, low, y));
-      if (at + 16 < value_width) _mm512_storeu_si512(out + 1024, _mm512_permutex2var_epi16(x, high, y));
-    }
-  }
-#else
-  for (int panel = 0; panel < value_width / 16; panel++)
-    for (int pair = 0; pair < 32; pair++)
-      for (int lane = 0; lane < 16; lane++)
-        for (int odd = 0; odd < 2; odd++)
-          values[((panel * 32 + pair) * 16 + lane) * 2 + odd] =
-              rows[(2 * pair + odd) * static_cast<size_t>(stride) + 16 * panel + lane];
-#endif
-}
-
 void latent_read8(const int8_t* q, const uint16_t* scales, int n, uint16_t* out) {
   for (int at = 0; at < n; at += 32) {
     uint16_t same[16];
@@ -576,7 +635,9 @@ void expand_page(const uint16_t* rows, int stride, int latent, int rope, const u
                  uint16_t* latent_keys, uint16_t* keys, uint16_t* values) {
   int all = (latent + rope) / 2, pairs = (key_width + rope) / 2;
   constexpr int R = BLOCK_ROWS >= 8 ? 8 : 2;
-  latent_page(rows, stride, all, 0, latent_keys, nullptr);
+  for (int tile = 0; tile < 4; tile++)
+    transpose_pairs(rows + 16 * tile * static_cast<size_t>(stride), stride, all,
+                    latent_keys + 32 * static_cast<size_t>(all) * tile);
   float block[R * 64];
   // Keys: 16 tokens are the lanes, rows of the weight are broadcast.
   for (int j = 0; j < key_width; j += R) {
@@ -612,7 +673,7 @@ void expand_page(const uint16_t* rows, int stride, int latent, int rope, const u
 extern const Kernels table;
 const Kernels table = {
     TEXT(LEVEL), quantise, row_to_bf16, linear,      rms_norm,     swiglu,        add,
-    add_scaled,  attend,   combine,     latent_page, latent_read8, latent_write8, expand_page,
+    add_scaled,  attend,   combine,     latent_read8, latent_write8, expand_page,
 };
 
 }  // namespace LEVEL

@@ -184,14 +184,13 @@ void Network::plan(const std::vector<SpanIn>& spans) {
 
   // What a thread may need at once: tiles of a product, or pages and scores of attention.
   size_t tiles = static_cast<size_t>(CHUNK_ROWS) * std::max({256, shape_.kv_rank, shape_.value});
-  int pages = SPLIT / PAGE;
   query_rows_ = std::max(QUERY_ROWS, heads_per_piece());
   size_t attention = pages_scratch();
   if (shape_.latent) {
     size_t z = latent_stride(), u = shape_.nope + shape_.rope;
-    attention += PAGE * z / 2;                                     // rows read from int8
-    attention += pages * PAGE * (z + shape_.kv_rank) / 2 + 64;     // absorbed keys and values
-    attention += pages * PAGE * (u + shape_.value) / 2 + 64;       // expanded ones
+    size_t absorbed = (SPLIT * z + PAGE * shape_.kv_rank) / 2;                // read from int8; turned
+    size_t expanded = (2 * PAGE * z + SPLIT * (u + shape_.value)) / 2;        // read, transposed, expanded
+    attention += std::max(absorbed, expanded) + 64;
   }
   scratch_each_ = round_up(static_cast<int>(std::max(tiles, attention)), 64);
   scratch_.need(scratch_each_ * Pool::shared().threads());
@@ -570,7 +569,7 @@ const uint16_t* Network::latent_rows(const uint8_t* page, uint16_t* scratch) con
   return scratch;
 }
 
-// Keys and values of the pages of a split; latents are laid out in the thread's scratch.
+// Keys and values of the pages of a split; latents in 8 bits are read into the thread's scratch.
 int Network::split_pages(const Piece& piece, int split, int thread, int index,
                          const uint16_t** keys, const uint16_t** values) {
   int last = rows_[piece.first + piece.tokens - 1].position / PAGE;
@@ -585,17 +584,9 @@ int Network::split_pages(const Piece& piece, int split, int thread, int index,
     }
     return count;
   }
-  int z = latent_stride(), C = shape_.kv_rank;
   uint16_t* memory = reinterpret_cast<uint16_t*>(scratch(thread) + pages_scratch());
-  uint16_t* read = memory;
-  memory += static_cast<size_t>(PAGE) * z;
-  for (int i = 0; i < count; i++) {
-    const uint16_t* rows = latent_rows(page(piece.span, first + i, index), read);
-    kernels().latent_page(rows, z, z / 2, C, memory, memory + static_cast<size_t>(PAGE) * z);
-    keys[i] = memory;
-    values[i] = memory + static_cast<size_t>(PAGE) * z;
-    memory += static_cast<size_t>(PAGE) * (z + C);
-  }
+  for (int i = 0; i < count; i++)
+    keys[i] = latent_rows(page(piece.span, first + i, index), memory + static_cast<size_t>(i) * PAGE * latent_stride());
   return count;
 }
 
@@ -611,6 +602,9 @@ void Network::attend_piece(const Piece& piece, int first_split, int last_split, 
   a.q_stride = key;
   a.rows = rows;
   a.pairs = key / 2;
+  a.key_stride = shape_.latent ? key : 0;
+  a.turned = reinterpret_cast<uint16_t*>(scratch(thread) + pages_scratch()) +
+             (pages_.int8 ? static_cast<size_t>(SPLIT) * key : 0);
   a.scale = shape_.scale;
   a.seen = seen.data();
   a.keys = keys;
@@ -645,6 +639,7 @@ void Network::attend_expanded(const Layer& layer, const Piece& piece, int thread
   Attention a;
   a.q_stride = U;
   a.pairs = U / 2;
+  a.key_stride = 0;
   a.scale = shape_.scale;
   a.seen = seen;
   a.keys = keys;

@@ -53,7 +53,6 @@ struct Shape {
   int experts = 0, top_k = 0, groups = 1, top_groups = 1;
   bool norm_top_k = false, group_limited = false;
   float route_scale = 1;
-  int hidden_most = 0;  // widest feed-forward, shared experts included
 };
 
 struct Layer {

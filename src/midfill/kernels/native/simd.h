@@ -132,6 +132,36 @@ INLINE F f_dot2(F acc, B w, uint32_t x) {
   return {_mm512_fmadd_ps(high, _mm512_set1_ps(bits_to_float(x & 0xffff0000)), acc.v)};
 #endif
 }
+// acc[lane] += two bfloat16 of a times two of b.
+INLINE F f_dot2(F acc, B a, B b) {
+#if defined(__AVX512BF16__)
+  return {_mm512_dpbf16_ps(acc.v, (__m512bh)a.v, (__m512bh)b.v)};
+#else
+  __m512i top = _mm512_set1_epi32(0xffff0000);
+  acc.v = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(a.v, 16)),
+                          _mm512_castsi512_ps(_mm512_slli_epi32(b.v, 16)), acc.v);
+  return {_mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(a.v, top)),
+                          _mm512_castsi512_ps(_mm512_and_si512(b.v, top)), acc.v)};
+#endif
+}
+// Lane i: the sum of v[i].
+INLINE F f_sums(const F (&v)[16]) {
+  __m512 fours[4];
+  for (int i = 0; i < 4; i++) {
+    __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[4 * i].v, v[4 * i + 1].v),
+                             _mm512_unpackhi_ps(v[4 * i].v, v[4 * i + 1].v));
+    __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[4 * i + 2].v, v[4 * i + 3].v),
+                             _mm512_unpackhi_ps(v[4 * i + 2].v, v[4 * i + 3].v));
+    __m512d c = _mm512_castps_pd(a), d = _mm512_castps_pd(b);
+    fours[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)),
+                             _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
+  }
+  __m512 low = _mm512_add_ps(_mm512_shuffle_f32x4(fours[0], fours[1], 0x88),
+                             _mm512_shuffle_f32x4(fours[0], fours[1], 0xdd));
+  __m512 high = _mm512_add_ps(_mm512_shuffle_f32x4(fours[2], fours[3], 0x88),
+                              _mm512_shuffle_f32x4(fours[2], fours[3], 0xdd));
+  return {_mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd))};
+}
 constexpr int BLOCK_ROWS = 8;  // rows of a register block of the kernels
 
 #elif defined(__AVX2__)
@@ -265,6 +295,15 @@ INLINE F f_dot2(F acc, B w, uint32_t x) {
   acc = f_fma(low, f_set(bits_to_float(x << 16)), acc);
   return f_fma(high, f_set(bits_to_float(x & 0xffff0000)), acc);
 }
+INLINE F f_dot2(F acc, B x, B y) {
+  __m256i top = _mm256_set1_epi32(static_cast<int>(0xffff0000));
+  F low = {_mm256_castsi256_ps(_mm256_slli_epi32(x.a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(x.b, 16))};
+  F by = {_mm256_castsi256_ps(_mm256_slli_epi32(y.a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(y.b, 16))};
+  acc = f_fma(low, by, acc);
+  F high = {_mm256_castsi256_ps(_mm256_and_si256(x.a, top)), _mm256_castsi256_ps(_mm256_and_si256(x.b, top))};
+  F with = {_mm256_castsi256_ps(_mm256_and_si256(y.a, top)), _mm256_castsi256_ps(_mm256_and_si256(y.b, top))};
+  return f_fma(high, with, acc);
+}
 INLINE int32_t i_sum(I a) {
   int32_t v[16], total = 0;
   i_store(v, a);
@@ -380,6 +419,14 @@ INLINE float f_top(F a) {
   for (int i = 1; i < 16; i++) top = v[i] > top ? v[i] : top;
   return top;
 }
+INLINE F f_dot2(F acc, B a, B b) {
+  uint32_t x[16], y[16];
+  memcpy(x, a.v, 64);
+  memcpy(y, b.v, 64);
+  LANES acc.v[i] += bits_to_float(x[i] << 16) * bits_to_float(y[i] << 16);
+  LANES acc.v[i] += bits_to_float(x[i] & 0xffff0000) * bits_to_float(y[i] & 0xffff0000);
+  return acc;
+}
 constexpr int BLOCK_ROWS = 2;
 #undef LANES
 #undef BYTES
@@ -409,3 +456,11 @@ INLINE float f_sum(F a) {  // a fixed tree, the same at every level
     for (int i = 0; i < half; i++) v[i] += v[i + half];
   return v[0];
 }
+
+#if !defined(__AVX512F__)
+INLINE F f_sums(const F (&v)[16]) {  // lane i: the sum of v[i]
+  float sums[16];
+  for (int i = 0; i < 16; i++) sums[i] = f_sum(v[i]);
+  return f_load(sums);
+}
+#endif
