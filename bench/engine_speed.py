@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+from first_token import LINE, PROMPT, SUFFIXES, edited
 from lines import Child, EngineError
 from peer import packages_folder
 
@@ -49,8 +50,6 @@ SETTLE_S = 0.1  # pause between two engines, in which waiting threads stop spinn
 DEPTHS = (0, 4096, 16384, 32768)
 WHOLE_PEER_DEPTH = 4096  # deeper, llama.cpp is measured on one layer
 CHUNK = 512  # prompt tokens of the prefill cases
-PROMPT, LINE = 2048, 20  # tokens of a fill, and of the line that is typed
-SUFFIXES = (32, 128, 512)  # tokens after the cursor
 
 Settings = dict[str, Any]
 
@@ -477,12 +476,11 @@ def first_token(bench: Bench, model: Path, peer: Settings) -> None:
 
         case("cold", [some_tokens(model, PROMPT, 100 + round_) for round_ in range(bench.rounds)])
         for suffix in SUFFIXES:
-            head, tail = base[:-suffix], base[-suffix:]
             for child in children.values():
                 child.ask("first_token", tokens=base)
             lines = [some_tokens(model, LINE, 1000 * suffix + r) for r in range(bench.rounds)]
-            edited = [head + line + tail for line in lines]
-            case(f"after a line, {suffix} tokens after the cursor", edited)
+            prompts = [edited(base, line, suffix) for line in lines]
+            case(f"after a line, {suffix} tokens after the cursor", prompts)
 
 
 def memory(bench: Bench, model: Path) -> None:

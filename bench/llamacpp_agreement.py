@@ -4,7 +4,8 @@
 
 Both read the same tokens; at each position their next-token distributions are compared: share of
 equal top tokens, mean absolute difference of the log-probability of the token that follows.
-llama.cpp's own kernels round activations to 8 bits before each quantised product, midfill does not.
+llama.cpp's own kernels round activations to 8 bits before each quantised product, and so do midfill's;
+midfill in float32 and bfloat16 (PyTorch) does not.
 That this is the whole difference is shown twice: the file is dequantised exactly to float32 (a GGUF
 that midfill writes), where llama.cpp has nothing left to round, and that run of llama.cpp is
 compared with its run of the quantised file. Where llama.cpp was built with a BLAS it does not round
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import midfill
+from midfill.kernels.cpu import level
 from midfill.model.convert import convert
 
 WINDOW = 2048  # tokens read at once; each window starts afresh
@@ -106,6 +108,11 @@ def main() -> None:
     show("midfill float32 : llama.cpp, as quantised", exact, peer)
     coder = midfill.load(args.model, dtype="bfloat16")
     show("midfill bfloat16 : llama.cpp, as quantised", [coder.logits(ids) for ids in windows], peer)
+    coder = midfill.load(args.model)  # as users run it
+    name = f"midfill {level() or 'PyTorch'}"
+    fast = [coder.logits(ids) for ids in windows]
+    show(f"{name} : llama.cpp, as quantised", fast, peer)
+    show(f"{name} : midfill float32", fast, exact)
     del coder
     if args.skip_exact:
         return

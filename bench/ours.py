@@ -10,9 +10,11 @@ reuse and all; the engine then owns the pages, so a process answers either kind,
 import argparse
 import os
 import time
+from functools import partial
 from typing import Any
 
 import torch
+from first_token import first_piece
 from lines import Answer, answer_lines, common, resident_bytes
 
 import midfill
@@ -102,9 +104,8 @@ class Midfill:
     def first_token(self, tokens: list[int]) -> Answer:
         """A request for one token after `tokens`, as a user makes it."""
         self._drive("requests")
-        start = time.perf_counter()
-        piece = next(iter(self.coder.stream(tokens, max_tokens=1, ignore_eos=True)))
-        seconds = time.perf_counter() - start
+        ask = partial(self.coder.stream, tokens, max_tokens=1, ignore_eos=True)
+        seconds, piece = first_piece(ask)
         return {"seconds": seconds, "ids": [token.id for token in piece.tokens]}
 
     def memory(self) -> Answer:

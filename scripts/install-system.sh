@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# System packages of the tests and of a compiled build: a browser, a compiler.
+# System packages of the tests and of the compiled kernels: a browser, a compiler, cmake, make.
 # Safe to run again; without apt or root it says what is missing and goes on.
 set -euo pipefail
 
@@ -9,6 +9,8 @@ need chromium chromium
 need g++ g++
 need cmake cmake
 need make make
+python3 -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
+  wanted+=(python3-dev)
 python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
 
 if [ ${#wanted[@]} -eq 0 ]; then

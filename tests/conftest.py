@@ -33,6 +33,13 @@ SENTINELS = (
 )
 
 
+def pytest_report_header() -> str:
+    """Which kernels compute where nothing else is said: what a green run has proved."""
+    from midfill.kernels.cpu import level, why_not
+
+    return f"midfill kernels: {level() or f'none, {why_not}'}"
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of benchmarks and tokenizers; tests that need it skip where it is missing."""

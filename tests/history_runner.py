@@ -26,6 +26,7 @@ Slot = tuple[int, bool]  # token, read in the expanded form
 
 class HistoryRunner:
     invariant = True
+    notes = ()
 
     def __init__(self, pages: int, *, context: int = 2048, forms: bool = True, latent: bool = True):
         """`forms`: the form a token was read in changes the logits, as in strict mode it may."""

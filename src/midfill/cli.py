@@ -11,6 +11,22 @@ from typing import Annotated, Any
 import typer
 
 from midfill.errors import ConfigError, UserError
+from midfill.terminal.options import (
+    MODEL_HELP,
+    Answers,
+    At,
+    Drawing,
+    File,
+    Form,
+    Json,
+    Loading,
+    Logprobs,
+    Model,
+    Overflow,
+    Quiet,
+    Seed,
+    flat,
+)
 
 app = typer.Typer(
     name="midfill",
@@ -24,48 +40,6 @@ app = typer.Typer(
 
 # Click's base class, wherever typer keeps its click.
 UsageProblem: Any = typer.BadParameter.__mro__[2]
-
-MODEL_HELP = "A path, owner/name on the hub, or a name of `midfill models`. Default: a small model."
-Model = Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
-Seed = Annotated[int | None, typer.Option(help="Makes sampled answers repeatable.")]
-MaxTokens = Annotated[
-    int | None,
-    typer.Option(help="Longest answer, in tokens. Default: 128 or what fits; chat: what fits."),
-]
-Temperature = Annotated[float | None, typer.Option(help="0 always takes the likeliest token.")]
-TopP = Annotated[float | None, typer.Option(help="Sample from the likeliest tokens of this mass.")]
-TopK = Annotated[int | None, typer.Option(help="Sample from this many likeliest tokens; 0: all.")]
-MinP = Annotated[float | None, typer.Option(help="Drop tokens below this share of the likeliest.")]
-Stop = Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")]
-Answers = Annotated[int, typer.Option("-n", help="How many answers.")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Context = Annotated[int | None, typer.Option(help="Longest sequence; default: what fits.")]
-Threads = Annotated[int | None, typer.Option(help="Processor threads; default: the idle cores.")]
-Quant = Annotated[
-    str | None, typer.Option(help="int8 or int4: make unquantised weights smaller on the way in.")
-]
-CacheType = Annotated[
-    str, typer.Option("--cache", help="auto, bfloat16, or int8 for latents in half the memory.")
-]
-CacheFile = Annotated[
-    bool,
-    typer.Option(
-        "--cache-file/--no-cache-file",
-        help="Keep the repacked weights as a mapped file in the cache folder.",
-    ),
-]
-Strict = Annotated[
-    bool | None,
-    typer.Option(
-        "--strict/--fast",
-        help="The same answer to the bit whatever ran before; or reuse more of earlier prompts.",
-    ),
-]
-File = Annotated[str | None, typer.Option("--file", "-f", help="A text file; - reads stdin.")]
-At = Annotated[str | None, typer.Option(metavar="FILE:LINE[:COLUMN]", help="A place in a file.")]
 
 
 def main() -> None:
@@ -135,30 +109,22 @@ def root(
 
 
 @app.command()
+@flat
 def complete(
     model: Model = None,
+    *,
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", help="The text to continue.")
     ] = None,
     file: File = None,
     at: At = None,
-    max_tokens: MaxTokens = None,
-    temperature: Temperature = 0.0,
-    top_p: TopP = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    stop: Stop = None,
+    drawing: Drawing,
+    form: Form,
+    overflow: Overflow = None,
     n: Answers = 1,
     echo: Annotated[bool, typer.Option("--echo", help="Print the prompt too.")] = False,
-    logprobs: Annotated[int | None, typer.Option(help="Rivals per token, with --json.")] = None,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    context: Context = None,
-    threads: Threads = None,
-    quant: Quant = None,
-    cache: CacheType = "auto",
-    cache_file: CacheFile = True,
-    strict: Strict = None,
+    logprobs: Logprobs = None,
+    loading: Loading,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -173,48 +139,27 @@ def complete(
 
     text = prompt_text(prompt, file, at)
     options = sampling_options(
-        max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
-        stop=stop, n=n, echo=echo or None, logprobs=logprobs, seed=seed,
-    )  # fmt: skip
-    coder = load_model(
-        model,
-        quiet=quiet,
-        dtype=dtype,
-        device=device,
-        context=context,
-        threads=threads,
-        quant=quant,
-        cache=cache,
-        cache_file=cache_file,
-        strict=strict,
+        drawing, form, overflow=overflow, n=n, echo=echo, logprobs=logprobs, seed=seed
     )
+    coder = load_model(model, loading, quiet=quiet)
     answer(coder, coder.encode_prompt(text), options, length=128, json=json, quiet=quiet)
 
 
 @app.command()
+@flat
 def fill(
     model: Model = None,
+    *,
     prefix: Annotated[str | None, typer.Option(help="The text before the hole.")] = None,
     suffix: Annotated[str | None, typer.Option(help="The text behind the hole.")] = None,
     file: File = None,
     at: At = None,
     hole: Annotated[str, typer.Option(help="Marks the hole in a file or a pipe.")] = "<HOLE>",
-    max_tokens: MaxTokens = None,
-    temperature: Temperature = 0.0,
-    top_p: TopP = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    stop: Stop = None,
+    drawing: Drawing,
+    form: Form,
     n: Answers = 1,
-    logprobs: Annotated[int | None, typer.Option(help="Rivals per token, with --json.")] = None,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    context: Context = None,
-    threads: Threads = None,
-    quant: Quant = None,
-    cache: CacheType = "auto",
-    cache_file: CacheFile = True,
-    strict: Strict = None,
+    logprobs: Logprobs = None,
+    loading: Loading,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -230,47 +175,25 @@ def fill(
     from midfill.terminal.load import load_model, model_that_fills
 
     around = source.hole(prefix, suffix, file, at, hole)
-    options = sampling_options(
-        max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
-        stop=stop, n=n, logprobs=logprobs, seed=seed,
-    )  # fmt: skip
-    coder = load_model(
-        model_that_fills(model),
-        quiet=quiet,
-        dtype=dtype,
-        device=device,
-        context=context,
-        threads=threads,
-        quant=quant,
-        cache=cache,
-        cache_file=cache_file,
-        strict=strict,
-    )
+    options = sampling_options(drawing, form, n=n, logprobs=logprobs, seed=seed)
+    coder = load_model(model_that_fills(model), loading, quiet=quiet)
     prompt = coder.encode_fill(around.prefix, around.suffix)
     answer(coder, prompt, options, length=128, json=json, quiet=quiet)
 
 
 @app.command()
+@flat
 def chat(
     model: Model = None,
+    *,
     message: Annotated[
         str | None, typer.Option("--message", "-m", help="Ask this and leave; - reads stdin.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="The system message.")] = None,
-    max_tokens: MaxTokens = None,
-    temperature: Temperature = None,
-    top_p: TopP = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    stop: Stop = None,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    context: Context = None,
-    threads: Threads = None,
-    quant: Quant = None,
-    cache: CacheType = "auto",
-    cache_file: CacheFile = True,
-    strict: Strict = None,
+    drawing: Drawing,
+    form: Form,
+    overflow: Overflow = None,
+    loading: Loading,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -285,22 +208,8 @@ def chat(
     from midfill.terminal.source import question
 
     asked = question(message, json=json)
-    options = sampling_options(
-        max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
-        stop=stop, seed=seed,
-    )  # fmt: skip
-    coder = load_model(
-        model,
-        quiet=quiet,
-        dtype=dtype,
-        device=device,
-        context=context,
-        threads=threads,
-        quant=quant,
-        cache=cache,
-        cache_file=cache_file,
-        strict=strict,
-    )
+    options = sampling_options(drawing, form, overflow=overflow, seed=seed)
+    coder = load_model(model, loading, quiet=quiet)
     conversation = Conversation(coder, system, {**coder.defaults, **options})
     if asked is None:
         talk(conversation)
@@ -310,8 +219,10 @@ def chat(
 
 
 @app.command()
+@flat
 def serve(
     model: Model = None,
+    *,
     chat_model: Annotated[str | None, typer.Option(help="A second model, for chat.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
@@ -322,16 +233,9 @@ def serve(
             help="Key that clients must send; safer in the environment, where no process list shows it.",
         ),
     ] = None,
-    max_batch: Annotated[int, typer.Option(help="Requests that generate at the same time.")] = 8,
+    max_batch: Annotated[int, typer.Option(help="Answers that are written at the same time.")] = 8,
     max_queue: Annotated[int, typer.Option(help="Requests that wait; more are refused.")] = 64,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    context: Context = None,
-    threads: Threads = None,
-    quant: Quant = None,
-    cache: CacheType = "auto",
-    cache_file: CacheFile = True,
-    strict: Strict = None,
+    loading: Loading,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -358,18 +262,7 @@ def serve(
     )
 
     def load(name: str | None) -> Any:
-        coder = load_model(
-            name,
-            quiet=quiet,
-            dtype=dtype,
-            device=device,
-            context=context,
-            threads=threads,
-            quant=quant,
-            cache=cache,
-            cache_file=cache_file,
-            strict=strict,
-        )
+        coder = load_model(name, loading, quiet=quiet)
         coder.defaults |= {} if seed is None else {"seed": seed}
         return coder
 

@@ -18,6 +18,7 @@ import pytest
 import midfill
 from midfill import cli
 from midfill.engine.text import Coder
+from midfill.kernels.cpu import native, why_not
 
 Run = Callable[..., tuple[str, str]]
 
@@ -62,7 +63,9 @@ def test_complete_as_json(ran, tiny_folder, tiny_coder: Coder):
     assert told["text"] == answer.text
     assert told["tokens"] == answer.tokens
     assert told["finish_reason"] == answer.finish_reason
-    assert told["usage"] == {"prompt_tokens": 3, "completion_tokens": 5, "cached_tokens": 0}
+    assert told["usage"] == {
+        "prompt_tokens": 3, "completion_tokens": 5, "cached_tokens": 0, "adopted_tokens": 0
+    }  # fmt: skip
     assert told["stop"] is None
     assert told["warnings"] == []
     assert [t["id"] for t in told["logprobs"]] == answer.tokens
@@ -93,6 +96,64 @@ def test_a_stop_and_every_sampling_option(ran, tiny_folder, tiny_coder: Coder):
     told = json.loads(ran("complete", tiny_folder, "-p", "ab", "--max-tokens", "20", *more)[0])
     assert told["text"] == whole[: whole.find(stop)]
     assert (told["finish_reason"], told["stop"]) == ("stop", stop)
+
+
+def test_an_answer_in_a_form(ran, tiny_folder, tmp_path):
+    (tmp_path / "schema.json").write_text('{"enum": ["left", "right"]}')
+    (tmp_path / "answer.lark").write_text('start: "yes" | "no"')
+    more = ("-p", "x", "--max-tokens", "40", "-q", *FLOAT)
+    out, _ = ran("complete", tiny_folder, "--regex", "[0-9]{3}", *more)
+    assert re.fullmatch("[0-9]{3}\n", out)
+    out, _ = ran("complete", tiny_folder, "--json-schema", tmp_path / "schema.json", *more)
+    assert json.loads(out) in ("left", "right")
+    out, _ = ran("complete", tiny_folder, "--grammar", tmp_path / "answer.lark", *more)
+    assert out in ("yes\n", "no\n")
+    out, _ = ran("fill", tiny_folder, "--prefix", "x", "--regex", "[a-c]{4}", *more[2:])
+    assert re.fullmatch("[a-c]{4}\n", out)
+    out, _ = ran("chat", tiny_folder, "-m", "x", "--regex", "[a-c]{4}", *more[2:])
+    assert re.fullmatch("[a-c]{4}\n", out)
+
+
+def test_what_cannot_be_kept_is_refused(ran, tiny_folder, tmp_path):
+    (tmp_path / "schema.json").write_text("[1]")
+    wrong = [
+        (("--regex", "a", "--grammar", "b"), "--regex and --grammar were given"),
+        (("--regex", "("), "regular expression"),
+        (("--json-schema", tmp_path / "schema.json"), "the schema is not an object"),
+        (("--grammar", tmp_path / "none.lark"), "none.lark cannot be read"),
+        (("--overflow", "drop"), "overflow is 'drop'"),
+        (("--strict",), "the same answer to the bit needs the compiled kernels"),
+    ]
+    for options, what in wrong:
+        _, err = ran("complete", tiny_folder, "-p", "x", "-q", *options, *FLOAT, code=2)
+        assert [line.split(":")[0].strip() for line in err.splitlines()] == ["error", "why", "fix"]
+        assert what in err.splitlines()[0]
+
+
+def test_beyond_the_context(ran, tiny_folder):
+    more = ("-p", "def f(", "--context", "128", "--max-tokens", "200", "--json", "-q", *FLOAT)
+    _, err = ran("complete", tiny_folder, *more, code=2)
+    assert "do not fit a context of 128" in err
+    out, _ = ran("complete", tiny_folder, "--overflow", "shift", *more)
+    answer = json.loads(out)
+    assert answer["usage"]["completion_tokens"] == 200 or answer["finish_reason"] == "stop"
+
+
+def test_no_look_up(ran, tiny_folder):
+    more = ("-p", "ab" * 20, "--max-tokens", "20", "-q")
+    plain, _ = ran("complete", tiny_folder, *more)
+    assert ran("complete", tiny_folder, "--no-lookup", *more)[0] == plain
+
+
+def test_what_is_odd_about_the_weights_is_told(ran, tiny_folder, monkeypatch, tmp_path):
+    if native is None:
+        pytest.skip(f"only the compiled kernels hold weights otherwise than stored: {why_not}")
+    monkeypatch.setenv("MIDFILL_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "file").write_text("")
+    more = ("-p", "x", "--max-tokens", "1")
+    _, err = ran("complete", tiny_folder, *more)
+    assert "note: the packed weights take memory of their own" in err
+    assert ran("complete", tiny_folder, "-q", *more)[1] == ""
 
 
 def test_where_the_text_comes_from(ran, tiny_folder, tmp_path):
@@ -209,7 +270,11 @@ def test_models(ran):
 
 def test_doctor(ran):
     told = json.loads(ran("doctor", "--json")[0])
-    assert {"python", "torch", "memory", "arithmetic"} <= {finding["what"] for finding in told}
+    found = {finding["what"]: finding for finding in told}
+    assert {"python", "torch", "memory", "arithmetic", "packed weights"} <= found.keys()
+    off = os.environ.get("MIDFILL_CPU_LEVEL") == "none"
+    fix = "unset MIDFILL_CPU_LEVEL" if off else "make -B install"
+    assert native is not None or fix in found["kernels"]["fix"]
     assert {finding["status"] for finding in told} <= {"ok", "note"}
     assert all(f["fix"] or f["status"] == "ok" or f["what"] == "accelerator" for f in told)
     assert "arithmetic" in ran("doctor")[0]

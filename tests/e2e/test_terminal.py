@@ -80,8 +80,9 @@ def test_the_work_of_others_is_seen():
 LOADED = """
 import sys
 from midfill.terminal.load import load_model
-options = dict(dtype="float32", device="cpu", context=None, quiet=True)
-load_model(sys.argv[1], threads=int(sys.argv[2]) or None, **options)
+from midfill.terminal.options import Loading
+loading = Loading(dtype="float32", device="cpu", threads=int(sys.argv[2]) or None)
+load_model(sys.argv[1], loading, quiet=True)
 import torch
 print(torch.get_num_threads())
 """

@@ -2,6 +2,7 @@
 sequence gets is the same to the bit, however its tokens are cut and whatever else is read with it."""
 
 import random
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -157,6 +158,30 @@ def test_any_number_of_threads_gives_the_same_bits(checkpoint: Checkpoint, threa
         native.set_threads(threads)
         assert torch.equal(read(runner, ids, expanded=GRID), whole)
     finally:
+        native.set_threads(before)
+
+
+def test_threads_may_change_while_steps_are_read(checkpoint: Checkpoint) -> None:
+    """As another request's thread does that finds cores idle again: it waits for the step's end."""
+    ids = ids_of(checkpoint, LENGTH)
+    runner, before = runner_of(checkpoint), native.threads()
+    whole, ended = read(runner, ids, expanded=GRID), threading.Event()
+
+    def keep_changing() -> None:
+        for count in itertools.cycle([4, 1, 2, 3]):
+            if ended.is_set():
+                return
+            native.set_threads(count)
+            native.set_level(native.level())
+
+    changing = threading.Thread(target=keep_changing)
+    changing.start()
+    try:
+        for _ in range(3):
+            assert torch.equal(read(runner, ids, expanded=GRID, cuts=[100, 101, 300]), whole)
+    finally:
+        ended.set()
+        changing.join()
         native.set_threads(before)
 
 

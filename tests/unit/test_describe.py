@@ -10,9 +10,11 @@ import pytest
 
 from midfill.errors import CheckpointError, ConfigError, DownloadError
 from midfill.hub import find
+from midfill.kernels.cpu import native
 from midfill.model.checkpoint import open_checkpoint
 from midfill.model.convert import convert
 from midfill.model.files import checkpoint_path, weight_files
+from midfill.model.packed_weights import packed_weights
 from midfill.terminal.describe import describe, find_config
 
 SOURCES = Path(__file__).parents[2] / "src"
@@ -85,6 +87,20 @@ def test_unknown_names():
         describe("deepseek-coder-6.7")
     with pytest.raises(DownloadError, match="there is no file or folder"):
         describe("./none")
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "BF16"])
+def test_quantised_weights_count_as_they_are_stored(tiny_folder: Path, tmp_path: Path, kind: str):
+    path = convert(tiny_folder, tmp_path / "tiny.gguf", "gguf", kind)
+    facts = describe(str(path))
+    held = facts["memory_bytes"] - facts["cache_bytes"]
+    if kind == "BF16" or native is None:
+        assert (facts["packed_bytes"], held) == (None, facts["weight_bytes"])
+    else:
+        weights = packed_weights(open_checkpoint(path), folder=None)
+        assert facts["packed_bytes"] == held == pytest.approx(weights.bytes, rel=1e-3)
+        assert held < facts["weight_bytes"]
+    assert describe(str(path), dtype="bfloat16")["packed_bytes"] is None
 
 
 def test_torch_is_not_imported(folder: Path):

@@ -234,6 +234,7 @@ def test_a_width_that_cannot_be_quantised_stays(tmp_path):
     assert weights.matrix("model.layers.0.mlp.down_proj.weight").kind == "F32"
     assert weights.matrix("model.layers.0.mlp.gate_up").kind == "Q4_0"
     assert weights.matrix("model.layers.0.mlp.gate_up").rows == 2 * 48
+    assert weights.notes == ("rows of 40 do not divide into blocks of 32: kept as F32: 2 matrices",)
 
 
 def test_quantising_what_is_quantised_changes_nothing(folders, tmp_path):
@@ -309,7 +310,7 @@ def test_a_legacy_expansion_is_split(folders, tmp_path, kind: str):
     more = 3 * 4 * 32 * 64 * 2 - 3 * 4 * 32 * 64 // 32 * 34
     assert note == (
         "the keys' half of Q8_0 kv_b_proj is transposed, held as BF16: "
-        f"3 times, {more:,} bytes more"
+        f"3 matrices, {more:,} bytes more"
     )
     a = checkpoint.config.attention
     want = checkpoint.weights.read(prefix + "kv_b_proj.weight", torch.float32)
@@ -401,6 +402,21 @@ def test_the_second_start_only_maps(model, tmp_path):
     assert is_packed_again(model, tmp_path / "deep/cache")
     assert not is_packed_again(model, tmp_path / "deep/cache")
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_file_of_a_model_that_is_gone_is_removed(model, tmp_path):
+    cache = tmp_path / "cache"
+    shutil.copytree(model, tmp_path / "other")
+    assert is_packed_again(model, cache)
+    assert is_packed_again(tmp_path / "other", cache)
+    (cache / "foreign.packed").write_bytes(b"not ours")
+    shutil.rmtree(tmp_path / "other")
+    assert not is_packed_again(model, cache)
+    assert len(list(cache.glob("*.packed"))) == 3  # a start that writes nothing removes nothing
+    shutil.copytree(model, tmp_path / "third")
+    assert is_packed_again(tmp_path / "third", cache)
+    left = {path.name.partition("-")[0] for path in cache.glob("*.packed")}
+    assert left == {"model", "third", "foreign.packed"}
 
 
 DAMAGE = {

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -125,6 +126,22 @@ def test_wrong_usage_is_three_lines_and_exit_code_2(arguments: list[str]):
     result = python(f"import sys; sys.argv[1:] = {arguments}; from midfill.cli import main; main()")
     starts = [line.split(":")[0].strip() for line in result.stderr.splitlines()]
     assert (result.returncode, starts) == (2, ["error", "why", "fix"]), result.stderr
+
+
+def test_the_extension_is_there_where_it_can_be_built():
+    """Else a mistake in the C++ code would only make everything slow: pip goes on without it."""
+    from midfill.kernels.cpu import level, native, why_not
+
+    print("kernels:", level() or why_not)
+    tools = [tool for tool in ("cmake", "c++", "g++", "clang++") if shutil.which(tool)]
+    unwanted = os.environ.get("MIDFILL_CPU_LEVEL") == "none" or os.environ.get("MIDFILL_NO_EXT")
+    headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+    if unwanted or "cmake" not in tools or len(tools) == 1 or not headers:
+        here = ", ".join([*tools, *["Python.h"] * headers])
+        pytest.skip(f"{level() or why_not}; here are {here or 'no tools'}")
+    assert native is not None, (
+        f"{why_not}, though {' and '.join(tools)} are here: rm -rf build && make -B install"
+    )
 
 
 def test_no_workplace_is_named():

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from midfill.config.constraint import Constraint
 from midfill.errors import RequestError
 
+SuffixTokens = int | Literal["auto"] | None  # of the text behind the cursor; None: all of them
 INF = float("inf")
 LIMITS = {  # smallest and largest value of each number in Sampling
     "max_tokens": (0, INF),
@@ -22,7 +23,7 @@ LIMITS = {  # smallest and largest value of each number in Sampling
     "logprobs": (0, 100),
     "n": (1, 128),
 }
-WHOLE = ("max_tokens", "top_k", "seed", "logprobs", "n")
+WHOLE = ("max_tokens", "top_k", "seed", "logprobs", "n", "suffix_tokens")
 OPTIONAL = {"max_tokens", "seed", "logprobs", "constraint", "speculate"}  # None has a meaning
 
 
@@ -83,6 +84,12 @@ class Sampling:
                     fix="give 100 to force a token, -100 to ban it",
                     param="logit_bias",
                 )
+
+
+def check_suffix_tokens(wanted: SuffixTokens) -> None:
+    """Raise RequestError unless `wanted` is a number of tokens, "auto" or None."""
+    if wanted is not None and wanted != "auto":
+        _check_number("suffix_tokens", wanted, 0, INF)
 
 
 def _check_choice(name: str, value: Any, allowed: tuple[str | None, ...]) -> None:

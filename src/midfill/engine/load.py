@@ -17,6 +17,7 @@ from midfill.errors import ConfigError, DownloadError, TokenizerError
 from midfill.kernels.cpu import native, why_not
 from midfill.kernels.linear import can_pack
 from midfill.model.checkpoint import Checkpoint, load_network, open_checkpoint, pack_linears
+from midfill.model.gguf_config import is_quantised
 from midfill.model.hf_weights import SafetensorsWeights
 from midfill.model.native import can_run
 from midfill.model.weights import DTYPES
@@ -24,6 +25,7 @@ from midfill.tokenizer.tokenizer import Tokenizer
 
 DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 CACHE_TYPES = ("bfloat16", "int8")
+WORTH_A_FILE = 1 << 28  # bytes of packed weights; smaller ones are packed again in half a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,10 @@ def load(
     they are; where they are missing, and for float32, bfloat16 and float16, PyTorch computes in that
     type (auto there: bfloat16 where the hardware multiplies it, else float32). `quant` int8 or int4
     makes unquantised weights smaller. `cache` int8 keeps the latents of multi-head latent attention
-    in 8 bits. `cache_file` False keeps the packed weights in memory instead of a mapped file in the
-    cache folder. `strict`: an answer is the same to the bit, whatever was
-    read before; None where the kernels can keep that promise. `threads`
-    None: one for each core that nobody else uses, looked at again while answers are made.
+    in 8 bits. `cache_file` False keeps the packed weights, as small ones are, in memory instead of a mapped file in the
+    cache folder. `strict`: an answer is the same to the bit, whatever was read before, which only the
+    compiled kernels can promise; None: where they compute. `threads` None: one for each core that
+    nobody else uses, looked at again while answers are made.
     Raises DownloadError, CheckpointError, ConfigError or ResourceError.
     """
     from midfill.hub import default_model, resolve
@@ -79,6 +81,7 @@ def load(
         cache=cache,
         cache_file=cache_file,
         context=context,
+        strict=strict,
     )
     keeper = pick_threads(threads, others, compiled=setup.compiled)
     build = _compiled_runner if setup.compiled else _torch_runner
@@ -105,27 +108,25 @@ def choose(
     cache: str = "auto",
     cache_file: bool = True,
     context: int | None = None,
+    strict: bool | None = None,
 ) -> Setup:
     """How to compute this model, from what was asked for. Raises ConfigError."""
     device = pick_device(device)
-    fits = device == "cpu" and can_run(checkpoint.config)
-    compiled = fits and dtype == "auto"
+    compiled = device == "cpu" and dtype == "auto" and can_run(checkpoint.config)
     latent = not isinstance(checkpoint.config.attention, GQAConfig)
     if cache not in ("auto", *CACHE_TYPES):
         raise ConfigError(
             f"cache {cache!r} is not known", why=f"there are {', '.join(CACHE_TYPES)}", fix="auto"
         )
-    for asked, what in ((quant, f"quant {quant}"), (cache == "int8", "an int8 cache")):
+    for asked, what, option in (
+        (quant, f"quant {quant}", "--quant"),
+        (cache == "int8", "an int8 cache", "--cache"),
+        (strict, "the same answer to the bit", "--strict"),
+    ):
         if asked and not compiled:
+            why, fix = _why_not_compiled(checkpoint, dtype, device)
             raise ConfigError(
-                f"{what} needs the compiled kernels",
-                why=why_not
-                or (
-                    f"dtype {dtype} is computed by PyTorch"
-                    if fits
-                    else "they do not fit this model"
-                ),
-                fix="--dtype auto, on a processor" if fits else "leave it out",
+                f"{what} needs the compiled kernels", why=why, fix=fix or f"leave {option} out"
             )
     if cache == "int8" and not latent:
         raise ConfigError(
@@ -144,6 +145,17 @@ def choose(
     )
 
 
+def _why_not_compiled(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[str, str]:
+    """Why PyTorch computes, and what would change that; "" if nothing here would."""
+    if native is None:
+        return why_not, ""
+    if not can_run(checkpoint.config):
+        return "they do not fit the widths of this model", ""
+    if device != "cpu":
+        return f"on {device} PyTorch computes", "--device cpu"
+    return f"in dtype {dtype} PyTorch computes", "--dtype auto"
+
+
 def _compiled_runner(
     checkpoint: Checkpoint, setup: Setup, progress: Callable[[Any], None] | None
 ) -> tuple[Runner, int]:
@@ -157,19 +169,29 @@ def _compiled_runner(
     held, free = size_of(checkpoint, setup.quant), available_bytes()
     fits = fitting_context(
         config,
-        setup.quant or "its packed form",
+        setup.quant,
         held=held,
         free=free,
         asked=setup.context,
         per_token=each / PAGE,
+        smaller=_smaller(checkpoint, setup),
     )
-    folder = cache_folder() / "packed" if setup.cache_file else None
+    worth_it = setup.cache_file and held >= WORTH_A_FILE
+    folder = cache_folder() / "packed" if worth_it else None
     told = None if progress is None else _packing(progress)
     weights = packed_weights(checkpoint, folder=folder, quant=setup.quant, progress=told)
     weights.bring_in()
     pages = pool_pages(fits, each, None if free is None else free - held)
     network = NativeNetwork(config, weights)
     return NativeRunner(network, pages, int8=setup.cache == "int8"), fits
+
+
+def _smaller(checkpoint: Checkpoint, setup: Setup) -> list[str]:
+    """The options that would make weights or cache smaller than `setup` does."""
+    plain = checkpoint.gguf is None or not is_quantised(checkpoint.gguf.tensors)
+    quant = ["--quant int4"] if plain and setup.quant != "int4" else []
+    latent = not isinstance(checkpoint.config.attention, GQAConfig)
+    return quant + (["--cache int8"] if latent and setup.cache != "int8" else [])
 
 
 def _packing(report: Callable[[Any], None]) -> Callable[[int, int], None]:

@@ -11,8 +11,10 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-DENSE_COSTS = {1: 1.0, 2: 1.20, 4: 1.09, 8: 1.34, 16: 2.65}  # rows of a step -> time of one row's
-MOE_COSTS = {1: 1.0, 2: 1.45, 4: 2.23, 8: 3.40, 16: 4.72}  # each row reads experts of its own
+# Rows of a step -> its time in steps of one row: Qwen2.5-Coder-1.5B Q4_K_M, and V2-Lite Q4_0 with random
+# weights, whose rows choose experts of their own. Two Zen 5 cores, bench/row_costs.py.
+DENSE_COSTS = {1: 1.0, 2: 1.24, 4: 1.62, 8: 2.39, 16: 4.03}
+MOE_COSTS = {1: 1.0, 2: 1.16, 4: 1.45, 8: 2.27, 16: 3.84}
 
 MOST_DRAFT = 15
 SHORT, LONG = 3, 8  # tokens of a match that is looked up; a long one is worth leaving a shorter

@@ -1,6 +1,7 @@
 """What this machine can hold."""
 
 import os
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
@@ -66,20 +67,22 @@ def held_bytes(config: ModelConfig, dtype: str, *, mapped: bool) -> int:
 
 def fitting_context(
     config: ModelConfig,
-    dtype: str,
+    dtype: str | None,
     *,
     held: int,
     free: int | None,
     asked: int | None,
     per_token: float | None = None,
+    smaller: Sequence[str] = (),
 ) -> int:
     """The longest context that fits beside `held` bytes of weights into `free` bytes of memory.
 
     At most the model's own. Raises ResourceError when the weights do not fit, or the `asked`
-    context does not. `free` None: it cannot be told, so everything is allowed. `per_token`: bytes of
-    cache, if not those of `dtype`.
+    context does not. `free` None: it cannot be told, so everything is allowed. `dtype` may also be
+    the quantisation of the weights; `per_token` is then the bytes of cache. `smaller`: options that
+    would make weights or cache smaller.
     """
-    each = config.cache_bytes_per_token(dtype) if per_token is None else per_token
+    each = config.cache_bytes_per_token(dtype or config.dtype) if per_token is None else per_token
     if asked is not None and not 1 <= asked <= config.context:
         raise ResourceError(
             f"a context of {asked} tokens was asked for",
@@ -91,9 +94,12 @@ def fitting_context(
     room = free * SPARE - held
     if room <= 0:
         raise ResourceError(
-            f"the weights take {held / GIB:.1f} GiB in {dtype}",
+            f"the weights take {held / GIB:.1f} GiB" + (f" in {dtype}" if dtype else ""),
             why=f"{free / GIB:.1f} GiB of memory are free",
-            fix="use a smaller model (midfill models), or free some memory",
+            fix=", ".join(
+                [o for o in smaller if o.startswith("--quant")]
+                + ["a smaller model (midfill models), or more free memory"]
+            ),
         )
     fits = int(room // each)
     if asked is not None and asked > fits:
@@ -101,7 +107,7 @@ def fitting_context(
             f"a context of {asked} tokens does not fit beside the weights",
             why=f"each token takes {each:,.0f} bytes of cache; "
             f"{room / GIB:.1f} GiB are left for it",
-            fix=f"--context {min(fits, config.context)}",
+            fix=", or ".join([f"--context {min(fits, config.context)}", *smaller]),
         )
     return asked or max(min(config.context, fits), 1)
 

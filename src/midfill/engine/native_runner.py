@@ -53,6 +53,11 @@ class NativeRunner:
         return self.network.config
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is held otherwise than it is stored, and why."""
+        return self.network.weights.notes
+
+    @property
     def pages(self) -> int:
         """How many pages the pool has."""
         return len(self._memory)

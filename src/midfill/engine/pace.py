@@ -25,6 +25,10 @@ class Pace:
         rest = max(seconds - (self.step_s or 0.0), seconds / 10)
         self.per_token_s = _blend(self.per_token_s, rest / prompt_tokens)
 
+    def tokens_in(self, seconds: float) -> int | None:
+        """How many tokens of prompts are read in `seconds`; None while nobody knows."""
+        return None if self.per_token_s is None else int(seconds / self.per_token_s)
+
     def slice(self, *, decoding: bool) -> int:
         """How many tokens of prompts the next step may read."""
         if not decoding:

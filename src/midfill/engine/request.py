@@ -204,17 +204,18 @@ class Request:
         self.priority = priority
         self.client = client
         self.constraint, self.draft = constraint, draft
-        room = scheduler.context - len(self.prompt)
-        self.longest = room if sampling.max_tokens is None else sampling.max_tokens
-        if context_overflow == "refuse" or scheduler.context < 2 * PAGE:  # too small to drop from
-            self.longest = min(self.longest, room)
+        self.context_overflow = context_overflow
+        self.longest = self._possible(sampling.max_tokens)
         self.grid = len(self.prompt) // GRID * GRID if scheduler.has_grid else 0
         self.cached = 0  # tokens of the prompt that were found read already
+        self.typed, self.adopted = "", 0  # nothing was written before it came
         self.scored = 0  # tokens of the prompt whose events are out
         self.begun = False  # the prompt is read and each answer has its first token
         self.turn = self.arrival = 0  # set by the scheduler
         self.events: deque[Token] = deque()
         self.failure: Exception | None = None
+        self.resting = False  # it may be wanted again, but nobody waits for it
+        self.cancelled = False
         self.answers = [Answer(self, i, scheduler.tables.new()) for i in range(sampling.n)]
         self.live = list(self.answers)  # those that have not ended
 
@@ -226,7 +227,7 @@ class Request:
     @property
     def paused(self) -> bool:
         """Whether it waits for its reader."""
-        return len(self.events) >= AHEAD
+        return self.resting or len(self.events) >= AHEAD
 
     @property
     def done(self) -> bool:
@@ -247,7 +248,37 @@ class Request:
 
     def cancel(self, index: int | None = None) -> None:
         """End answer `index`, or all: no event of it will follow, its pages are free at once."""
+        if index is None:
+            self.cancelled = True
         self._scheduler.cancel(self, index)
+
+    def extend(self, most: int | None) -> bool:
+        """Go on to `most` tokens in all, also after a rest or an end by length; False: none follow.
+
+        Only for requests of one answer. It goes on as after a preemption, with the same bits.
+        """
+        (answer,) = self.answers
+        with self._scheduler._alone():
+            if self.cancelled:
+                return False
+            self.resting = False
+            if (added := self._possible(most) - self.longest) > 0:
+                self.longest += added
+                answer.left += added
+                if answer not in self.live:
+                    answer.read = 0
+                    self.live.append(answer)
+                    self._scheduler.planner.answers.append(answer)
+            return bool(self.live or self.events or self.failure)
+
+    def _possible(self, tokens: int | None) -> int:
+        """How long an answer can be of which `tokens` are wanted; None: as long as there is room."""
+        scheduler = self._scheduler
+        room = min(scheduler.context, scheduler.runner.pages * PAGE) - len(self.prompt)
+        longest = room if tokens is None else tokens
+        if self.context_overflow == "refuse" or scheduler.context < 2 * PAGE:  # too small to shift
+            longest = min(longest, room)
+        return longest
 
     def __iter__(self) -> Iterator[Token]:
         while not self.done:

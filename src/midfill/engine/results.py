@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "superseded"]  # the last: a newer fill came
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = field(default=0, compare=False)  # of the prompt, found read already
+    adopted_tokens: int = field(default=0, compare=False)  # of the answer, left by the fill before
 
     @property
     def total_tokens(self) -> int:
@@ -43,6 +44,8 @@ class Prompt:
     text: str
     warnings: tuple[str, ...] = ()
     priority: int = 0  # higher goes first: somebody waits at a cursor
+    suffix: str | None = None  # of a fill: what stands behind the cursor, all of it
+    suffix_kept: int | None = None  # so many tokens of it are in `ids`; None: all of them
 
 
 class Piece(str):
@@ -57,6 +60,7 @@ class Piece(str):
     finish_reason: FinishReason | None  # set on the last piece of an answer, which may be empty
     stop: str | None  # the stop string that ended the answer, if one did
     cached_tokens: int  # on the last piece: tokens of the prompt that were found read already
+    adopted_tokens: int  # on the last piece: tokens that the fill before had written
 
     def __new__(
         cls,
@@ -67,6 +71,7 @@ class Piece(str):
         finish_reason: FinishReason | None = None,
         stop: str | None = None,
         cached_tokens: int = 0,
+        adopted_tokens: int = 0,
     ) -> "Piece":
         """Make a piece of `text`."""
         piece = super().__new__(cls, text)
@@ -75,6 +80,7 @@ class Piece(str):
         piece.finish_reason = finish_reason
         piece.stop = stop
         piece.cached_tokens = cached_tokens
+        piece.adopted_tokens = adopted_tokens
         return piece
 
     @property
@@ -85,7 +91,12 @@ class Piece(str):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One finished answer. `tokens` are the generated ids, a closing stop id included."""
+    """One finished answer. `tokens` are the generated ids, a closing stop id included.
+
+    Where the answer was taken over from the fill before (`usage.adopted_tokens`), the cursor may
+    stand inside a token: `tokens` and `logprobs` then begin with that whole token, as it was
+    written behind the older cursor, and `text` with what is left of it.
+    """
 
     text: str
     tokens: list[int]
@@ -94,6 +105,7 @@ class Completion:
     logprobs: list[TokenLogprob] | None = None
     warnings: tuple[str, ...] = field(default=())
     stop: str | None = None
+    suffix_kept: int | None = None  # tokens behind the cursor that were read; None: all of them
 
     def __str__(self) -> str:
         return self.text

@@ -36,6 +36,11 @@ class Runner(Protocol):
     invariant: bool  # whether a sequence's logits are the same to the bit in any step
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the weights: which are held otherwise than stored, and why."""
+        ...
+
+    @property
     def config(self) -> ModelConfig:
         """The network's sizes."""
         ...

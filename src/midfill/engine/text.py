@@ -11,18 +11,18 @@ import operator
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from midfill.config.engine import OPTIONAL, Sampling
+from midfill.config.engine import OPTIONAL, Sampling, SuffixTokens, check_suffix_tokens
 from midfill.config.model import ModelConfig
+from midfill.engine.keystrokes import Keystrokes, check_document, cut_suffix, suffix_limit
 from midfill.engine.lookup import DENSE_COSTS, MOE_COSTS, Lookup
 from midfill.engine.memory import pool_pages
-from midfill.engine.request import Draft, Matcher, Overflow, Request, Token
-from midfill.engine.results import Completion, Piece, Prompt, TokenLogprob, Usage
+from midfill.engine.request import Draft, Matcher, Overflow, Request
+from midfill.engine.results import Completion, Piece, Prompt, Usage
 from midfill.engine.runner import PAGE, Runner
-from midfill.engine.sampler import Choice
 from midfill.engine.scheduler import Scheduler
-from midfill.engine.stops import StopScanner
 from midfill.engine.threads import Threads
 from midfill.engine.torch_runner import TorchRunner, dtype_name
+from midfill.engine.writer import Reader, Source
 from midfill.errors import RequestError, TokenizerError
 from midfill.model.transformer import Transformer
 from midfill.tokenizer.fim import encode_fim, look_alikes
@@ -81,6 +81,8 @@ class Coder:
         self._trained_to_fill = can_fill
         self._threads = threads
         self._grammars: Grammars | None = None  # made when the first constraint comes
+        no_text = isinstance(tokenizer, TokenizerError)
+        self._keystrokes = None if no_text else Keystrokes(tokenizer)
         stop_ids = frozenset() if isinstance(tokenizer, TokenizerError) else tokenizer.stop_ids
         self.stop_ids = frozenset(stop_ids) | frozenset(self.config.eos)
 
@@ -116,11 +118,23 @@ class Coder:
         answers = self._finish(prompts, wanted)
         return answers if many or wanted.n > 1 else answers[0]
 
-    def fill(self, prefix: str, suffix: str = "", **sampling: Any) -> Any:
-        """The text between `prefix` and `suffix`: a Completion, or a list for n > 1."""
-        prompts = [self.encode_fill(prefix, suffix)]
+    def fill(
+        self,
+        prefix: str,
+        suffix: str = "",
+        *,
+        suffix_tokens: SuffixTokens = None,
+        document: Hashable = None,
+        **sampling: Any,
+    ) -> Any:
+        """The text between `prefix` and `suffix`: a Completion, or a list for n > 1.
+
+        `suffix_tokens` and `document` are for those who ask at every key stroke; see `encode_fill`
+        and `generate`.
+        """
+        prompts = [self.encode_fill(prefix, suffix, suffix_tokens=suffix_tokens)]
         wanted = make_sampling(sampling, max_tokens=self.default_length(FILL_TOKENS, prompts))
-        answers = self._finish(prompts, wanted)
+        answers = self._finish(prompts, wanted, document)
         return answers if wanted.n > 1 else answers[0]
 
     def chat(self, messages: Messages, **sampling: Any) -> Any:
@@ -130,18 +144,32 @@ class Coder:
         return answers if wanted.n > 1 else answers[0]
 
     def stream(
-        self, prompt: str | Sequence[int] | Messages, suffix: str | None = None, **sampling: Any
+        self,
+        prompt: str | Sequence[int] | Messages,
+        suffix: str | None = None,
+        *,
+        suffix_tokens: SuffixTokens = None,
+        document: Hashable = None,
+        **sampling: Any,
     ) -> Iterator[Piece]:
         """The same answers piece by piece: a text is completed, with `suffix` filled, messages chatted."""
+        if suffix is None and suffix_tokens is not None:
+            raise RequestError(
+                "suffix_tokens was given without a suffix",
+                why="it says how much of the suffix is read",
+                fix='give suffix="" or more, or leave it out',
+                param="suffix_tokens",
+            )
         if isinstance(prompt, str) and suffix is not None:
-            encoded = self.encode_fill(prompt, suffix)
+            encoded = self.encode_fill(prompt, suffix, suffix_tokens=suffix_tokens)
             length = self.default_length(FILL_TOKENS, [encoded])
         elif len(prompt) and isinstance(prompt[0], Mapping):
             encoded, length = self.encode_chat(cast(Messages, prompt)), None
         else:
             encoded = self.encode_prompt(cast("str | Sequence[int]", prompt))
             length = self.default_length(COMPLETION_TOKENS, [encoded])
-        pieces = self.generate(encoded, make_sampling(sampling, max_tokens=length))
+        wanted = make_sampling(sampling, max_tokens=length)
+        pieces = self.generate(encoded, wanted, document=document)
         return (piece for piece in pieces if piece or piece.finish_reason)
 
     def logits(self, token_ids: Sequence[int]) -> "np.ndarray":
@@ -163,8 +191,15 @@ class Coder:
             ids = [self.tokenizer.bos_id]
         return Prompt(ids, prompt, self._warnings(prompt))
 
-    def encode_fill(self, prefix: str, suffix: str) -> Prompt:
-        """A hole between two texts, in the model's own sentinels. Raises fim_not_supported."""
+    def encode_fill(
+        self, prefix: str, suffix: str, *, suffix_tokens: SuffixTokens = None
+    ) -> Prompt:
+        """A hole between two texts, in the model's own sentinels. Raises fim_not_supported.
+
+        `suffix_tokens`: of `suffix`, only the first whole lines that are no longer than that are
+        read. "auto": as many as this machine has read in 0.4 s lately, at least 16. That number
+        changes from one fill to the next, and answers with it; so it has to be asked for.
+        """
         if not isinstance(prefix, str) or not isinstance(suffix, str):
             raise RequestError(
                 "prefix and suffix must be texts",
@@ -172,11 +207,17 @@ class Coder:
                 fix='give "" for an empty one',
                 param="suffix" if isinstance(prefix, str) else "prefix",
             )
-        ids = encode_fim(self.tokenizer, prefix, suffix)
+        check_suffix_tokens(suffix_tokens)
+        pace = self.scheduler.planner.pace
+        read = cut_suffix(self.tokenizer, suffix, suffix_limit(suffix_tokens, pace))
+        ids = encode_fim(self.tokenizer, prefix, read)
         warnings = self._warnings(prefix + suffix)
         if not self._trained_to_fill:
             warnings += ("this model was not trained to fill holes: expect poor answers",)
-        return Prompt(ids, prefix, warnings, priority=FILL_PRIORITY)
+        kept = None if read == suffix else len(self.tokenizer.encode(read))
+        return Prompt(
+            ids, prefix, warnings, priority=FILL_PRIORITY, suffix=suffix, suffix_kept=kept
+        )
 
     def encode_chat(
         self, messages: Messages, *, tools: Any = None, continue_last: bool = False
@@ -233,6 +274,7 @@ class Coder:
         *,
         priority: int | None = None,
         client: Hashable = None,
+        document: Hashable = None,
         draft: Callable[[], Draft] | None = None,
     ) -> Iterator[Piece]:
         """Pieces of all answers, interleaved; an empty piece marks a step that showed nothing.
@@ -241,8 +283,14 @@ class Coder:
         first piece. Closing the iterator stops the work. `priority` is the prompt's own unless given;
         `client` names who takes turns with others of the same priority, by default this call.
         `draft` guesses instead of the look-up that `sampling.speculate` asks for.
+
+        `document` names where the cursor of a fill is, such as (client, file). The older fill of
+        the same document ends as "superseded". If only its answer's beginning was typed since, the
+        new answer is what is left of it, at once: not always what a fresh fill would say.
         """
         prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
+        if document is not None:
+            check_document(prompts, sampling)
         for p in prompts:
             self._check_length(p, sampling)
             self.scheduler.check(len(p.ids), sampling)
@@ -263,7 +311,11 @@ class Coder:
                 context_overflow=cast(Overflow, sampling.overflow),
             )
 
-        return self._pieces(submit, prompts, sampling)
+        def turn(p: Prompt) -> Source:
+            assert self._keystrokes is not None, "a fill was encoded"
+            return self._keystrokes.turn(document, p, sampling, submit)
+
+        return self._pieces(submit if document is None else turn, prompts, sampling)
 
     def _constraint(self, sampling: Sampling) -> Callable[[], Matcher] | None:
         """What makes the matcher of each answer; compiled here, so that errors come at the call."""
@@ -286,14 +338,15 @@ class Coder:
         return lambda: Lookup(step_costs=costs)
 
     def _pieces(
-        self, submit: Callable[[Prompt], Request], prompts: Sequence[Prompt], sampling: Sampling
+        self, submit: Callable[[Prompt], Source], prompts: Sequence[Prompt], sampling: Sampling
     ) -> Iterator[Piece]:
-        requests: list[Request] = []
+        requests: list[Source] = []
         try:
             for p in prompts:  # not before: an iterator that never begins is never closed
                 requests.append(submit(p))
             readers = [
-                _Reader(self, *both, sampling) for both in zip(requests, prompts, strict=True)
+                Reader(self.tokenizer, *both, sampling)
+                for both in zip(requests, prompts, strict=True)
             ]
             while left := [number for number, request in enumerate(requests) if not request.done]:
                 if self._threads is not None:
@@ -310,10 +363,12 @@ class Coder:
             for request in requests:
                 request.cancel()
 
-    def _finish(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+    def _finish(
+        self, prompts: Sequence[Prompt], sampling: Sampling, document: Hashable = None
+    ) -> list[Completion]:
         """Every answer to its end."""
         pieces: list[list[Piece]] = [[] for _ in range(len(prompts) * sampling.n)]
-        for piece in self.generate(prompts, sampling):
+        for piece in self.generate(prompts, sampling, document=document):
             pieces[piece.choice].append(piece)
         return [
             completion(pieces[i], prompts[i // sampling.n], sampling) for i in range(len(pieces))
@@ -344,95 +399,6 @@ class Coder:
                 fix="use ids of this model's tokenizer",
                 param="logit_bias",
             )
-
-    def token_logprob(self, choice: Choice) -> TokenLogprob:
-        """A chosen token with its text, bytes and rivals."""
-        rivals = tuple(self._token(i, value) for i, value in choice.top)
-        return dataclasses.replace(self._token(choice.token, choice.logprob), top=rivals)
-
-    def _token(self, token: int, logprob: float | None) -> TokenLogprob:
-        return TokenLogprob(
-            token, self.tokenizer.token_text(token), self.tokenizer.token_bytes(token), logprob
-        )
-
-
-class _Reader:
-    """Turns the events of one request into the pieces of its answers."""
-
-    def __init__(self, coder: Coder, request: Request, prompt: Prompt, sampling: Sampling) -> None:
-        self.coder, self.request, self.prompt, self.sampling = coder, request, prompt, sampling
-        self.read: list[TokenLogprob] = []  # the prompt, to be echoed
-        self.writers: dict[int, _Writer] = {}
-
-    def pieces(self) -> Iterator[Piece]:
-        """What the events show that are there, or those of one more step.
-
-        One piece for each answer, and one for an echoed prompt: who hands out one piece at a time
-        falls behind by no more than that, however many tokens a step gives.
-        """
-        shown: dict[int, list[Piece]] = {}
-        for event in self.request.next_events():
-            if event.of_prompt:
-                assert event.choice is not None
-                self.read.append(self.coder.token_logprob(event.choice))
-                continue
-            writer = self.writers.get(event.index)
-            if writer is None:
-                writer = self.writers[event.index] = _Writer(self.coder, event.index, self.sampling)
-                if self.sampling.echo:
-                    yield Piece(self.prompt.text, choice=event.index, tokens=tuple(self.read))
-            piece = None if writer.ended else writer.push(event)
-            if piece is not None:
-                shown.setdefault(event.index, []).append(piece)
-                if piece.finish_reason and event.finish is None:
-                    self.request.cancel(event.index)
-        for pieces in shown.values():
-            yield _joined(pieces, self.request.cached)
-
-
-def _joined(pieces: Sequence[Piece], cached: int) -> Piece:
-    """Pieces of one answer, in order, as one; the last of the answer tells what was `cached`."""
-    last = pieces[-1]
-    return Piece(
-        "".join(pieces),
-        choice=last.choice,
-        tokens=tuple(token for piece in pieces for token in piece.tokens),
-        finish_reason=last.finish_reason,
-        stop=last.stop,
-        cached_tokens=cached if last.finish_reason else 0,
-    )
-
-
-class _Writer:
-    """Turns the tokens of one answer into pieces."""
-
-    def __init__(self, coder: Coder, index: int, sampling: Sampling) -> None:
-        self.coder, self.index = coder, index
-        self.decoder = coder.tokenizer.stream()
-        self.stops = StopScanner(sampling.stop)
-        self.tokens: list[TokenLogprob] = []
-        self.ended = False  # what the engine made beyond the end is not shown
-
-    def push(self, event: Token) -> Piece | None:
-        """The piece that this token completes, if it completes one."""
-        text = ""
-        if event.choice is not None:
-            self.tokens.append(self.coder.token_logprob(event.choice))
-            if event.finish != "stop":  # the id that ends an answer is not part of its text
-                text = self.decoder.push(event.choice.token)
-        if event.finish:
-            text += self.decoder.finish()
-        shown = self.stops.push(text)
-        finish = "stop" if self.stops.found is not None else event.finish
-        if finish:
-            self.ended = True
-            shown += self.stops.finish()
-        elif not shown:
-            return None
-        tokens, self.tokens = tuple(self.tokens), []
-        return Piece(
-            shown, choice=self.index, tokens=tokens, finish_reason=finish, stop=self.stops.found
-        )
 
 
 def make_sampling(given: Mapping[str, Any], max_tokens: int | None = None) -> Sampling:
@@ -466,10 +432,11 @@ def completion(pieces: Sequence[Piece], prompt: Prompt, sampling: Sampling) -> C
         text="".join(pieces),
         tokens=[token.id for token in tokens],
         finish_reason=last.finish_reason,
-        usage=Usage(len(prompt.ids), written, last.cached_tokens),
+        usage=Usage(len(prompt.ids), written, last.cached_tokens, last.adopted_tokens),
         logprobs=tokens if sampling.logprobs is not None else None,
         warnings=prompt.warnings,
         stop=last.stop,
+        suffix_kept=prompt.suffix_kept,
     )
 
 

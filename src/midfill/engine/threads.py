@@ -5,6 +5,7 @@ there holds up all the rest: on two cores, two threads are then slower than one 
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +20,18 @@ class Threads:
     def __init__(self, busy: float, most: int, use: Callable[[int], None]) -> None:
         """`busy` cores are taken by others now; `use` sets how many threads compute."""
         self.most, self.use, self.count = most, use, 0
+        self._looking = threading.Lock()  # several requests' threads may look at the same time
         self._use(busy)
 
     def adapt(self) -> None:
         """Look again if the last look is a while ago; cheap enough for every step."""
-        if self.most > 1 and time.monotonic() - self.others.start >= LOOK_AGAIN_S:
-            self._use(self.others.busy_cores())
+        if self.most == 1 or time.monotonic() - self.others.start < LOOK_AGAIN_S:
+            return
+        if self._looking.acquire(blocking=False):
+            try:
+                self._use(self.others.busy_cores())
+            finally:
+                self._looking.release()
 
     def _use(self, busy: float) -> None:
         wanted = min(self.most, idle_cores(busy))

@@ -63,6 +63,7 @@ class TorchRunner:
     """A Transformer with a pool of pages."""
 
     invariant = False
+    notes: tuple[str, ...] = ()
 
     def __init__(self, network: Transformer, pages: int) -> None:
         self.network = network
@@ -111,6 +112,8 @@ class TorchRunner:
     @torch.inference_mode()
     def rotate(self, pages: Sequence[int], by: int) -> None:
         """Move the keys in `pages` by `by` positions; values and latents know none."""
+        if not pages:
+            return
         a = self.config.attention
         turn, start = (rotate_halves, 0) if isinstance(a, GQAConfig) else (rotate_pairs, a.kv_rank)
         angle = self.network.rotary.inv_freq.double() * by

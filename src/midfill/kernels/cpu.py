@@ -23,7 +23,7 @@ def _load() -> tuple[ModuleType | None, str]:
     except ImportError as error:
         if "_native" not in str(error):
             return None, str(error)
-        return None, "it was not built: no compiler was there when midfill was installed"
+        return None, "it was not built when midfill was installed"
     try:
         extension.set_level(wanted)
     except ValueError as error:

@@ -359,6 +359,11 @@ def _scaling_metadata(scaling: RopeScaling | None) -> dict[str, Any]:
     return meta
 
 
+def is_quantised(tensors: Mapping[str, Any]) -> bool:
+    """Whether some tensors are kept in blocks with scales."""
+    return any(info.type_name not in ("F32", "F16", "BF16", "F64") for info in tensors.values())
+
+
 def describe_types(tensors: Mapping[str, Any]) -> dict[str, int]:
     """How many tensors there are of each type, most frequent first."""
     count: dict[str, int] = {}

@@ -1,7 +1,7 @@
 """A file of blocks that is mapped, not read: what was packed once is there at the next start.
 
     header   magic, versions, sizes, hash of the source, hash of the index
-    index    JSON: {"blocks": {name: {..., "offset", "bytes"}}, "notes": [...]}
+    index    JSON: {"blocks": {name: {..., "offset", "bytes"}}, "notes": [...], "origin": path}
     blocks   each at a multiple of 64 bytes; offsets count from the first
 
 A cache, not a format: nobody else reads it, and one that is not exactly as expected is made again.
@@ -110,15 +110,18 @@ def open_packed(path: Path, source: bytes) -> PackedFile | None:
 
 
 def _read_index(
-    header: bytes, read: Callable[[int], bytes], size: int, source: bytes
+    header: bytes, read: Callable[[int], bytes], size: int, source: bytes | None
 ) -> tuple[dict[str, Any], int] | str:
-    """The index after a sound header and where the blocks begin, or what is wrong with the file."""
+    """The index after a sound header and where the blocks begin, or what is wrong with the file.
+
+    `source` None: of any model.
+    """
     if len(header) < HEADER.size or not header.startswith(MAGIC):
         return "is damaged"
     _, version, packing, length, whole, of, checksum = HEADER.unpack(header)
     if (version, packing) != (VERSION, PACKING):
         return "was written by another version of midfill"
-    if of != source:
+    if source is not None and of != source:
         return "was made of another model, or of this one before it changed"
     if whole != size or length > size:
         return f"is damaged: it has {size} of {whole} bytes"
@@ -129,13 +132,20 @@ def _read_index(
 
 
 def write_packed(
-    path: Path, source: bytes, blocks: Sequence[Block], notes: Sequence[str], report: Report | None
+    path: Path,
+    source: bytes,
+    origin: Path,
+    blocks: Sequence[Block],
+    notes: Sequence[str],
+    report: Report | None,
 ) -> None:
     """Write `blocks`, one piece in memory at a time. `path` appears only when it is whole.
 
-    Raises OSError. The caller keeps other processes away.
+    `origin` is the file or folder that was packed. Raises OSError. The caller keeps other processes
+    away.
     """
     index, total = _layout(blocks, notes)
+    index["origin"] = str(origin)
     raw = json.dumps(index).encode()
     base = _aligned(HEADER.size + len(raw))
     header = HEADER.pack(
@@ -158,6 +168,29 @@ def write_packed(
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_orphans(folder: Path) -> None:
+    """Remove the packed files in `folder` whose model is no longer where it was.
+
+    Who has one mapped keeps it. What cannot be read or removed stays.
+    """
+    for path in folder.glob("*.packed"):
+        with suppress(OSError):
+            origin = _origin(path)
+            if origin is not None and not origin.exists():
+                path.unlink()
+                log.info("%s is removed: its model is no longer at %s", path, origin)
+
+
+def _origin(path: Path) -> Path | None:
+    """What the packed file at `path` was made of; None if it does not tell."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        found = _read_index(file.read(HEADER.size), file.read, size, None)
+    if isinstance(found, str) or "origin" not in found[0]:
+        return None
+    return Path(found[0]["origin"])
 
 
 def hold_in_memory(

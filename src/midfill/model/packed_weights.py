@@ -41,6 +41,7 @@ from midfill.model.packed_file import (
     hash_of,
     hold_in_memory,
     open_packed,
+    remove_orphans,
     write_packed,
 )
 
@@ -171,7 +172,8 @@ def _from_disk(
     """The mapped file, written first if need be; one process writes, others wait for it."""
     from filelock import FileLock
 
-    key = hashlib.sha256(f"{checkpoint.path.resolve()}\0{quant}".encode()).hexdigest()[:16]
+    origin = checkpoint.path.resolve()
+    key = hashlib.sha256(f"{origin}\0{quant}".encode()).hexdigest()[:16]
     source = hash_of(_files(checkpoint), str(quant))
     path = folder / f"{checkpoint.name[:80]}-{key}.packed"
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,8 +182,9 @@ def _from_disk(
     with FileLock(path.with_suffix(".lock")):
         if found := open_packed(path, source):
             return found
+        remove_orphans(folder)
         plan = _Plan(checkpoint, quant)
-        write_packed(path, source, plan.blocks, plan.told(), progress)
+        write_packed(path, source, origin, plan.blocks, plan.told(), progress)
         written = open_packed(path, source)
     if written is None:
         raise OSError("the file that was written is not there any more")
@@ -259,7 +262,8 @@ class _Plan:
     def told(self) -> list[str]:
         """What is held otherwise than it is stored, one line a reason; into the log too."""
         lines = [
-            f"{reason}: {count} times, {self.extra[reason]:,} bytes more"
+            f"{reason}: {count} matri{'x' if count == 1 else 'ces'}"
+            + (f", {self.extra[reason]:,} bytes more" if reason in self.extra else "")
             for reason, count in self.reasons.items()
         ]
         for line in lines:
@@ -432,6 +436,8 @@ class _Plan:
             kind = quantised or QUANT[self.quant]
             if matrix.cols % TYPES[kind].elements == 0:
                 return replace(matrix, kind=kind)
+            why = f"rows of {matrix.cols} do not divide into blocks of {TYPES[kind].elements}"
+            self.reasons[f"{why}: kept as {matrix.stored}"] += 1
         if matrix.stored not in KINDS:
             return self._as_bf16(matrix, f"no kernel for {matrix.stored}")
         return matrix

@@ -3,20 +3,51 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from midfill.config.constraint import Constraint
 from midfill.config.engine import Sampling
+from midfill.errors import ConfigError
 from midfill.terminal import show
+from midfill.terminal.options import Drawing, Form
+from midfill.terminal.source import read_text
 
 if TYPE_CHECKING:
     from midfill.engine.results import Prompt
     from midfill.engine.text import Coder
 
 
-def sampling_options(**given: Any) -> dict[str, Any]:
-    """The options that were given, checked before a model is loaded. Raises RequestError."""
+def sampling_options(drawing: Drawing, form: Form, **more: Any) -> dict[str, Any]:
+    """The options of Sampling that were given, checked before a model is loaded.
+
+    Raises ConfigError or RequestError.
+    """
+    given = dataclasses.asdict(drawing) | more
+    guess = not given.pop("no_lookup")
     options = {name: value for name, value in given.items() if value is not None}
     options["stop"] = tuple(options.pop("stop", None) or ())
+    options |= {} if guess else {"speculate": None}
+    if wanted := constraint(form):
+        options["constraint"] = wanted
     Sampling(**options)
     return options
+
+
+def constraint(form: Form) -> Constraint | None:
+    """The form that was asked for, its file read. Raises ConfigError or RequestError."""
+    given = {name: value for name, value in dataclasses.asdict(form).items() if value is not None}
+    names = [f"--{name.replace('_', '-')}" for name in given]
+    if len(names) > 1:
+        raise ConfigError(
+            f"{' and '.join(names)} were given",
+            why="an answer has one form",
+            fix=f"leave out {names[1]}",
+        )
+    if form.regex is not None:
+        return Constraint(kind="regex", text=form.regex)
+    if form.json_schema is not None:
+        return Constraint(kind="json_schema", text=read_text(form.json_schema))
+    if form.grammar is not None:
+        return Constraint(kind="lark", text=read_text(form.grammar))
+    return None
 
 
 def answer(
@@ -37,7 +68,10 @@ def answer(
     for warning in prompt.warnings:
         show.note(f"warning: {warning}", quiet=quiet)
     if length is not None:
-        options = {"max_tokens": coder.default_length(length, [prompt]), **options}
+        fits = (
+            length if options.get("overflow") == "shift" else coder.default_length(length, [prompt])
+        )
+        options = {"max_tokens": fits, **options}
     sampling = Sampling(**options)
     pieces = coder.generate(prompt, sampling)
     if not json and sampling.n == 1:

@@ -10,7 +10,7 @@ from midfill.errors import ConfigError, DownloadError
 from midfill.hub import config_of, entries, entry_of, on_disk
 from midfill.model.files import checkpoint_path, weight_files
 from midfill.model.gguf import GGUFFile
-from midfill.model.gguf_config import describe_types, gguf_config
+from midfill.model.gguf_config import describe_types, gguf_config, is_quantised
 from midfill.model.hf_config import parse_config, read_config
 from midfill.recipes.models import MODELS
 
@@ -49,6 +49,24 @@ def _read(path: Path) -> tuple[ModelConfig, str, int]:
     return gguf_config(file), f"GGUF file {found} ({types})", file.bytes
 
 
+def _packed_bytes(name: str, config: ModelConfig) -> int | None:
+    """What the compiled kernels hold of a quantised GGUF file that is here; None: PyTorch computes."""
+    if name in MODELS and not Path(name).exists():
+        return None
+    try:
+        path = on_disk(name)
+    except DownloadError:
+        return None
+    found = None if path is None else checkpoint_path(path)
+    if found is None or found.is_dir() or not is_quantised(GGUFFile(found).tensors):
+        return None
+    from midfill.model.checkpoint import open_checkpoint  # these import torch
+    from midfill.model.native import can_run
+    from midfill.model.packed_weights import size_of
+
+    return size_of(open_checkpoint(found)) if can_run(config) else None
+
+
 def _recipe_of(entry: str) -> str | None:
     """deepseek-coder-6.7b-instruct is of the recipe deepseek-coder-6.7b."""
     plain = entry.removesuffix("-instruct").removesuffix("-base").replace("5.7bmqa", "5.7b-mqa")
@@ -83,6 +101,7 @@ def describe(name: str, context: int | None = None, dtype: str | None = None) ->
         )
     chosen = dtype or config.dtype
     weights, per_token = config.weight_bytes(chosen), config.cache_bytes_per_token(chosen)
+    packed = _packed_bytes(name, config) if dtype is None else None
     return {
         "name": name,
         "source": source,
@@ -99,11 +118,12 @@ def describe(name: str, context: int | None = None, dtype: str | None = None) ->
         "max_context": config.context,
         "dtype": chosen,
         "weight_bytes": weights,
+        "packed_bytes": packed,
         "file_bytes": file_bytes,
         "cache_bytes_per_token": per_token,
         "context": tokens,
         "cache_bytes": per_token * tokens,
-        "memory_bytes": weights + per_token * tokens,
+        "memory_bytes": (packed or weights) + per_token * tokens,
     }
 
 
@@ -132,10 +152,15 @@ def summary(facts: dict[str, Any]) -> list[str]:
         lines.append(
             f"  experts      {moe['top_k']} of {moe['experts']} routed{groups}, {moe['shared']} shared"
         )
+    lines.append(f"  context      {facts['max_context']:,} tokens at most")
+    plain = f"{facts['weight_bytes']:,} bytes in {facts['dtype']}"
+    plain += f" ({facts['weight_bytes'] / gib:.2f} GiB)"
+    if packed := facts["packed_bytes"]:
+        lines.append(f"  weights      {packed:,} bytes as they are stored ({packed / gib:.2f} GiB)")
+        lines.append(f"               on PyTorch's path {plain}")
+    else:
+        lines.append(f"  weights      {plain}")
     lines += [
-        f"  context      {facts['max_context']:,} tokens at most",
-        f"  weights      {facts['weight_bytes']:,} bytes in {facts['dtype']}"
-        f" ({facts['weight_bytes'] / gib:.2f} GiB)",
         f"  cache        {facts['cache_bytes_per_token']:,} bytes per token",
         f"  memory       {facts['memory_bytes'] / gib:.2f} GiB with {facts['context']:,} tokens of context",
     ]

@@ -1,12 +1,16 @@
 """What this machine can do, what is missing, and how to mend it."""
 
 import dataclasses
+import os
 import platform
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
 from midfill.engine.threads import Others, cores, idle_cores, most_threads
@@ -51,6 +55,7 @@ def examine() -> Iterator[Finding]:
         _accelerator,
         _memory,
         _cache,
+        _packed,
         _default_model,
         _pip,
         _compiler,
@@ -89,8 +94,17 @@ def _kernels() -> Finding:
         "kernels",
         "note",
         f"{why_not}; PyTorch computes, slower and with weights widened to {auto}",
-        "install a C++ compiler and cmake, then pip install --force-reinstall --no-deps midfill",
+        _how_to_build(),
     )
+
+
+def _how_to_build() -> str:
+    """What brings the kernels: in a checkout, for an installed package, or where they are unwanted."""
+    if os.environ.get("MIDFILL_CPU_LEVEL") == "none":
+        return "unset MIDFILL_CPU_LEVEL"
+    if (Path(__file__).parents[3] / "CMakeLists.txt").exists():
+        return "where the compiler below is ok, rm -rf build && make -B install"
+    return "where the compiler below is ok, pip install --force-reinstall --no-deps --no-binary midfill midfill"
 
 
 def _threads() -> Finding:
@@ -139,6 +153,20 @@ def _cache() -> Finding:
     return Finding("cache", status, f"{folder}, {free / GIB:.0f} GiB free", fix)
 
 
+def _packed() -> Finding:
+    folder = cache_folder() / "packed"
+    sizes: list[int] = []
+    with suppress(OSError):  # what is wrong with the folder is said above
+        sizes += [path.stat().st_size for path in folder.glob("*.packed")]
+    if not sizes:
+        return Finding("packed weights", "ok", "none yet")
+    return Finding(
+        "packed weights",
+        "ok",
+        f"{show.size(sum(sizes))} in {folder}; they may be deleted, and are made again when needed",
+    )
+
+
 def _default_model() -> Finding:
     name = default_model()
     path = stored(find(name))
@@ -156,13 +184,19 @@ def _pip() -> Finding:
 
 def _compiler() -> Finding:
     found = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if found:
-        return Finding("compiler", "ok", found)
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    lacking = {
+        "g++": "a C++ compiler" if found is None else "",
+        "cmake": "cmake" if shutil.which("cmake") is None else "",
+        "python3-dev": "the headers of Python" if not headers.exists() else "",
+    }
+    if not any(lacking.values()):
+        return Finding("compiler", "ok", f"{found}, with cmake and the headers of Python")
     return Finding(
         "compiler",
         "note",
-        "none; only building the kernels needs one",
-        "apt-get install g++ cmake, or the like",
+        f"without {' and '.join(filter(None, lacking.values()))}; only building the kernels needs them",
+        f"apt-get install {' '.join(name for name, what in lacking.items() if what)}, or the like",
     )
 
 

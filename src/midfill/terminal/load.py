@@ -1,24 +1,29 @@
 """A model for a verb: fetched and loaded with progress on stderr, on the cores nobody else uses."""
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import TYPE_CHECKING
 
 from midfill.errors import ConfigError
 from midfill.hub import default_model, find, resolve
 from midfill.terminal import show
+from midfill.terminal.options import Loading
 
 if TYPE_CHECKING:
     from midfill.engine.text import Coder
 
 
-def load_model(name: str | None, *, quiet: bool, **options: Any) -> "Coder":
-    """The model called `name`, or the default one; `options` are those of midfill.load."""
+def load_model(name: str | None, loading: Loading, *, quiet: bool) -> "Coder":
+    """The model called `name`, or the default one; what is odd about its weights goes to stderr."""
     name = default_model() if name is None else name
     with show.progress(quiet=quiet) as report:
         resolve(name, progress=report)
         show.note(f"loading {name} ...", quiet=quiet)
         from midfill import load
 
-        return load(name, progress=report, **options)
+        coder = load(name, progress=report, **dataclasses.asdict(loading))
+    for text in coder.runner.notes:
+        show.note(f"note: {text}", quiet=quiet)
+    return coder
 
 
 def model_that_fills(name: str | None) -> str:

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "network.h"
+#include "pool.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -19,8 +20,6 @@ namespace {
 
 template <class T> using Array1 = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T> using Array2 = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-std::mutex one_at_a_time;  // the thread pool serves one step at a time
 
 template <class T>
 void take(const nb::dict& from, const char* name, T& to) {
@@ -92,7 +91,7 @@ void step(Network& network, int page_count, Array1<const int32_t> tokens, Array2
   if (rows != tokens.size() || wanted != logits.shape(0))
     throw std::invalid_argument("tokens or logits do not fit the spans");
   nb::gil_scoped_release release;
-  std::lock_guard<std::mutex> lock(one_at_a_time);
+  std::lock_guard<std::mutex> turn(Pool::shared().turn);
   network.step(tokens.data(), all, logits.data());
 }
 
@@ -134,7 +133,7 @@ void bind_network(nb::module_& m) {
           if (pages.data()[i] < 0 || pages.data()[i] >= page_count)
             throw std::invalid_argument("there is no such page");
         nb::gil_scoped_release release;
-        std::lock_guard<std::mutex> lock(one_at_a_time);
+        std::lock_guard<std::mutex> turn(Pool::shared().turn);
         self.rotate(pages.data(), static_cast<int>(pages.size()), by);
       });
 }

@@ -384,7 +384,7 @@ void Network::grouped_attention(const Layer& layer, int index) {
     float* out = mixed_.f + static_cast<size_t>(row) * mixed_.stride;
     for (int h = 0; h < H; h++) {
       const Piece& piece = pieces_[piece_of_[static_cast<size_t>(h / Q) * n_ + row]];
-      const float* value = gather(piece, (row - piece.first) * Q + h % Q);
+      const float* value = finish(piece, (row - piece.first) * Q + h % Q);
       memcpy(out + h * U, value, sizeof(float) * U);
     }
     fill_forms(mixed_, row);
@@ -408,7 +408,7 @@ void Network::latent_attention(const Layer& layer, int index) {
     latent_row(layer, index, row, projected_.get() + static_cast<size_t>(row) * (q_cols + kv_cols) + q_cols);
   });
   if (any_absorbed_)
-    Pool::shared().run(shape_.heads, [&](int head, int thread) { absorb(layer, head, thread); });
+    Pool::shared().run(shape_.heads, [&](int head, int thread) { queries_to_latents(layer, head, thread); });
 
   attend_all(layer, index);
 
@@ -417,7 +417,7 @@ void Network::latent_attention(const Layer& layer, int index) {
   value_forms.add(layer.v_up);
   mixed_ = make_rows(mixed_memory_, n_, shape_.heads * shape_.value, mixed_forms);
   if (any_absorbed_) heads_ = make_rows(heads_memory_, n_ * shape_.heads, shape_.kv_rank, value_forms);
-  Pool::shared().run(shape_.heads, [&](int head, int thread) { release(layer, head, thread); });
+  Pool::shared().run(shape_.heads, [&](int head, int thread) { latents_to_values(layer, head, thread); });
   each_row(n_, [&](int row) { fill_forms(mixed_, row); });
   add_linear(layer.o, mixed_, n_);
 }
@@ -437,7 +437,6 @@ void Network::latent_queries(const Layer& layer) {
   }
   forms.add(layer.q_a);
   norm(layer.attn_norm, forms);
-  // The query latent first lies where the queries will be written behind it.
   int low_cols = round_up(shape_.q_rank, 16);
   float* low = low_projected_.need(static_cast<size_t>(n_) * low_cols);
   linear({&layer.q_a}, {low}, low_cols, normed_, n_);
@@ -488,7 +487,7 @@ void Network::latent_row(const Layer& layer, int index, int row, float* kv) {
 }
 
 // Moves the key expansion of one head into its queries.
-void Network::absorb(const Layer& layer, int head, int thread) {
+void Network::queries_to_latents(const Layer& layer, int head, int thread) {
   const int C = shape_.kv_rank, H = shape_.heads, z = latent_stride();
   float* tile = scratch(thread);
   int32_t index[CHUNK_ROWS];
@@ -503,7 +502,7 @@ void Network::absorb(const Layer& layer, int head, int thread) {
 }
 
 // Brings what one head gathered into mixed_: through the value expansion where it was absorbed.
-void Network::release(const Layer& layer, int head, int thread) {
+void Network::latents_to_values(const Layer& layer, int head, int thread) {
   const int C = shape_.kv_rank, H = shape_.heads, V = shape_.value;
   float* tile = scratch(thread);
   int32_t index[CHUNK_ROWS], rows[CHUNK_ROWS];
@@ -513,13 +512,13 @@ void Network::release(const Layer& layer, int head, int thread) {
       float* out = mixed_.f + static_cast<size_t>(row) * mixed_.stride + head * V;
       if (rows_[row].expanded) {
         const Piece& piece = pieces_[piece_of_[static_cast<size_t>(head) * n_ + row]];
-        memcpy(out, gather(piece, row - piece.first), sizeof(float) * V);
+        memcpy(out, finish(piece, row - piece.first), sizeof(float) * V);
         continue;
       }
       const Piece& piece = pieces_[piece_of_[row]];
       int at = row * H + head;
       memcpy(heads_.f + static_cast<size_t>(at) * heads_.stride,
-             gather(piece, (row - piece.first) * H + head), sizeof(float) * C);
+             finish(piece, (row - piece.first) * H + head), sizeof(float) * C);
       fill_forms(heads_, at);
       rows[m] = row;
       index[m++] = at;
@@ -675,8 +674,9 @@ void Network::attend_expanded(const Layer& layer, const Piece& piece, int thread
   }
 }
 
-// The finished result of one query row of a piece: its splits together, divided by their sum.
-const float* Network::gather(const Piece& piece, int query_row) {
+// The finished result of one query row of a piece: its splits together, divided by their sum. They are
+// joined where they lie, so this is done once for each row.
+const float* Network::finish(const Piece& piece, int query_row) {
   int rows = piece.tokens * (piece.expanded ? 1 : heads_per_piece());
   int width = piece.expanded ? shape_.value : shape_.latent ? shape_.kv_rank : width_;
   size_t slot = piece.slot + query_row;
@@ -750,11 +750,9 @@ void Network::choose_experts(const float* logits, int row) {
     for (int g = 0; g < shape_.groups; g++)
       best.push_back({-*std::max_element(score.begin() + g * each, score.begin() + (g + 1) * each), g});
     std::stable_sort(best.begin(), best.end());
+    // Below zero: a dropped expert may not beat one that is kept with an affinity of zero.
     for (int i = shape_.top_groups; i < shape_.groups; i++)
-      std::fill_n(score.begin() + best[i].second * each, each, 0.0f);
-    // A dropped expert may not beat one that is kept with an affinity of zero.
-    for (int i = shape_.top_groups; i < shape_.groups; i++)
-      for (int e = 0; e < each; e++) score[best[i].second * each + e] = -1.0f;
+      std::fill_n(score.begin() + best[i].second * each, each, -1.0f);
   }
   std::vector<int> ids(E);
   for (int e = 0; e < E; e++) ids[e] = e;

@@ -11,7 +11,7 @@
 
 namespace midfill {
 
-// Memory that only grows and is never initialised twice.
+// Memory that only grows. It is not initialised, and loses what it holds when it grows.
 template <class T>
 class Buffer {
  public:
@@ -143,8 +143,8 @@ class Network {
   void latent_attention(const Layer& layer, int index);
   void latent_queries(const Layer& layer);
   void latent_row(const Layer& layer, int index, int row, float* kv);
-  void absorb(const Layer& layer, int head, int thread);
-  void release(const Layer& layer, int head, int thread);
+  void queries_to_latents(const Layer& layer, int head, int thread);
+  void latents_to_values(const Layer& layer, int head, int thread);
   void attend_all(const Layer& layer, int index);
   void attend_piece(const Piece& piece, int first_split, int last_split, int thread, int index);
   void attend_expanded(const Layer& layer, const Piece& piece, int thread, int index);
@@ -153,7 +153,7 @@ class Network {
   const uint16_t* latent_rows(const uint8_t* page, uint16_t* scratch) const;
   void seen_in(const Piece& piece, int token, int tokens, int per_token, int split, int32_t* seen) const;
   size_t pages_scratch() const;
-  const float* gather(const Piece& piece, int query_row);
+  const float* finish(const Piece& piece, int query_row);
 
   void feed_forward(const Layer& layer);
   void experts(const Layer& layer);

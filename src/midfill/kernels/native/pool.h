@@ -18,6 +18,9 @@ class Pool {
   static Pool& shared();
   ~Pool();
 
+  // Held by whoever calls run or resize, or changes the level: they take turns, a whole step each.
+  std::mutex turn;
+
   void resize(int threads);
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
