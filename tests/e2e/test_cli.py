@@ -148,6 +148,7 @@ def test_no_look_up(ran, tiny_folder):
 def test_what_is_odd_about_the_weights_is_told(ran, tiny_folder, monkeypatch, tmp_path):
     if native is None:
         pytest.skip(f"only the compiled kernels hold weights otherwise than stored: {why_not}")
+    monkeypatch.setattr("midfill.engine.load.WORTH_A_FILE", 0)
     monkeypatch.setenv("MIDFILL_CACHE", str(tmp_path / "file" / "cache"))
     (tmp_path / "file").write_text("")
     more = ("-p", "x", "--max-tokens", "1")

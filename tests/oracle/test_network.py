@@ -3,6 +3,7 @@
 Tolerance 1e-4 on logits of magnitude 7, and that the deliberately wrong variants fail it.
 """
 
+import copy
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,19 @@ def wanted(pair) -> torch.Tensor:
         return pair[0](tokens()).logits
 
 
+@pytest.fixture(scope="module")
+def exact(pair) -> torch.Tensor:
+    """transformers' logits computed in float64: its own rounding, up to 7e-5, left out.
+
+    What is compared with them may sum in another order than transformers does in float32, and both
+    roundings together have passed 1e-4 on one processor.
+    """
+    theirs = copy.deepcopy(pair[0])
+    theirs.set_experts_implementation("eager")  # the others know no float64
+    with torch.no_grad():
+        return theirs.double()(tokens()).logits
+
+
 def close(got: torch.Tensor, want: torch.Tensor) -> None:
     """Assert equality within the tolerance, and that the numbers are worth comparing."""
     assert want.abs().max() > 2
@@ -57,28 +71,28 @@ def test_one_pass(pair, wanted: torch.Tensor):
     close(pair[1](tokens()), wanted)
 
 
-def test_token_by_token(pair, wanted: torch.Tensor):
-    close(read_in_chunks(pair[1], tokens(), [1] * 96), wanted)
+def test_token_by_token(pair, exact: torch.Tensor):
+    close(read_in_chunks(pair[1], tokens(), [1] * 96), exact)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_chunks(pair, wanted: torch.Tensor, seed: int):
+def test_random_chunks(pair, exact: torch.Tensor, seed: int):
     cuts = (
         torch.randperm(95, generator=torch.Generator().manual_seed(seed))[:6].add(1).sort().values
     )
     edges = [0, *cuts.tolist(), 96]
     sizes = [b - a for a, b in itertools.pairwise(edges)]
-    close(read_in_chunks(pair[1], tokens(), sizes), wanted)
+    close(read_in_chunks(pair[1], tokens(), sizes), exact)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", ["attend_expanded", "attend_absorbed"])
-def test_both_forms_of_latent_attention(pair, wanted: torch.Tensor, form: str, monkeypatch):
+def test_both_forms_of_latent_attention(pair, exact: torch.Tensor, form: str, monkeypatch):
     if not isinstance(pair[1].config.attention, MLAConfig):
         pytest.skip("grouped-query attention has one form")
     monkeypatch.setattr(mla, "expand_is_cheaper", lambda *_: form == "attend_expanded")
-    close(pair[1](tokens()), wanted)
-    close(read_in_chunks(pair[1], tokens(), [40, 1, 55]), wanted)
+    close(pair[1](tokens()), exact)
+    close(read_in_chunks(pair[1], tokens(), [40, 1, 55]), exact)
 
 
 @torch.no_grad()

@@ -55,6 +55,11 @@ struct Attention {
 
 inline size_t attention_scratch(int rows) { return static_cast<size_t>(rows) * (SPLIT + SPLIT / 2); }
 
+// Whether weights that pass by once are best asked for with the hint that they need no cache. AMD's
+// processors reach more of the memory's bandwidth so; Intel's half as much as through the second
+// level (dev/LOG.md).
+extern const bool beside_caches;
+
 struct Kernels {
   const char* name;
 

@@ -15,11 +15,15 @@ namespace {
 typedef int32_t __attribute__((may_alias)) Word;    // four int8 activations
 typedef uint32_t __attribute__((may_alias)) Pair;   // two bfloat16
 
-// Asks the memory for what will be needed soon; `once`: it need not stay in the caches afterwards.
-template <bool once> INLINE void ask_for(const void* at) {
+// What becomes of weights that are asked for ahead of their use: they are needed AGAIN for more
+// rows, or pass by once, beside the caches or through the second level (see `beside_caches`).
+enum class Ask { AGAIN, BESIDE, THROUGH };
+
+template <Ask ask> INLINE void ask_for(const void* at) {
   const char* p = static_cast<const char*>(at);
-  if (once) __builtin_prefetch(p + 6144, 0, 0);
-  else __builtin_prefetch(p + 4096);
+  if (ask == Ask::AGAIN) __builtin_prefetch(p + 4096);
+  if (ask == Ask::BESIDE) __builtin_prefetch(p + 6144, 0, 0);
+  if (ask == Ask::THROUGH) __builtin_prefetch(p + 4096, 0, 2);
 }
 
 constexpr int ROWS_AT_ONCE = 256;  // whose activations stay in the second-level cache
@@ -137,7 +141,7 @@ template <Kind K> struct Quantised {
     }
   }
 
-  template <bool once, int R, int P>
+  template <Ask ask, int R, int P>
   INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
                    const int32_t* rows, F (&out)[R][P]) {
     const Word* q[R];
@@ -156,7 +160,7 @@ template <Kind K> struct Quantised {
     }
     for (int at = 0; at < cols / 32; at++) {
       for (int p = 0; p < P; p++)
-        for (int line = 0; line < T::group; line += 64) ask_for<once>(g[p] + line);
+        for (int line = 0; line < T::group; line += 64) ask_for<ask>(g[p] + line);
       half<0>(d, g, q, scale, group, at, out);
       if constexpr (T::halves == 2) half<1>(d, g, q, scale, group, at, out);
       for (int p = 0; p < P; p++) {
@@ -173,13 +177,13 @@ template <Kind K> struct Quantised {
 // ------------------------------------------------------------------------------ plain products
 
 // acc[r][p] += sum over pairs of a[r][pair] * b[p][pair], in the order of the pairs.
-template <int R, int P, bool once = false>
+template <Ask ask, int R, int P>
 INLINE void dot_pairs(const Pair* const* a, const uint16_t* const* b, int pairs, F (&acc)[R][P]) {
   for (int at = 0; at < pairs; at++) {
     B w[P];
     for (int p = 0; p < P; p++) {
       w[p] = b_load(b[p] + 32 * static_cast<size_t>(at));
-      if (once) ask_for<once>(b[p] + 32 * static_cast<size_t>(at));
+      ask_for<ask>(b[p] + 32 * static_cast<size_t>(at));
     }
     for (int r = 0; r < R; r++)
       for (int p = 0; p < P; p++) acc[r][p] = f_dot2(acc[r][p], w[p], a[r][at]);
@@ -188,7 +192,7 @@ INLINE void dot_pairs(const Pair* const* a, const uint16_t* const* b, int pairs,
 
 struct Bf16 {
   static constexpr int panels = 2, rows = 8;
-  template <bool once, int R, int P>
+  template <Ask ask, int R, int P>
   INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
                    const int32_t* rows, F (&out)[R][P]) {
     const Pair* a[R];
@@ -198,20 +202,24 @@ struct Bf16 {
       a[r] = reinterpret_cast<const Pair*>(x.h + static_cast<size_t>(rows[r]) * x.stride);
       for (int p = 0; p < P; p++) out[r][p] = f_zero();
     }
-    dot_pairs<R, P, once>(a, b, (cols + 1) / 2, out);
+    dot_pairs<ask, R, P>(a, b, (cols + 1) / 2, out);
   }
 };
 
 struct F32 {
   static constexpr int panels = 2, rows = 8;
-  template <bool once, int R, int P>
+  template <Ask ask, int R, int P>
   INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
                    const int32_t* rows, F (&out)[R][P]) {
     for (int r = 0; r < R; r++)
       for (int p = 0; p < P; p++) out[r][p] = f_zero();
     for (int c = 0; c < cols; c++) {
       F v[P];
-      for (int p = 0; p < P; p++) v[p] = f_load(reinterpret_cast<const float*>(panel + p * step) + 16 * static_cast<size_t>(c));
+      for (int p = 0; p < P; p++) {
+        const uint8_t* at = panel + p * step + 64 * static_cast<size_t>(c);
+        ask_for<ask>(at);
+        v[p] = f_load(reinterpret_cast<const float*>(at));
+      }
       for (int r = 0; r < R; r++) {
         F a = f_set(x.f[static_cast<size_t>(rows[r]) * x.stride + c]);
         for (int p = 0; p < P; p++) out[r][p] = f_fma(a, v[p], out[r][p]);
@@ -222,7 +230,7 @@ struct F32 {
 
 struct F16 {
   static constexpr int panels = 2, rows = 8;
-  template <bool once, int R, int P>
+  template <Ask ask, int R, int P>
   INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
                    const int32_t* rows, F (&out)[R][P]) {
     for (int r = 0; r < R; r++)
@@ -231,6 +239,7 @@ struct F16 {
       F even[P], odd[P];
       for (int p = 0; p < P; p++) {
         const uint8_t* at = panel + p * step + 32 * static_cast<size_t>(c);
+        ask_for<ask>(at);
         even[p] = f_even_half(at);
         odd[p] = f_odd_half(at);
       }
@@ -244,14 +253,14 @@ struct F16 {
 };
 
 // R rows from `index` (or from row `from` on) times P panels from `panel` on.
-template <class Product, bool once, int R, int P>
+template <class Product, Ask ask, int R, int P>
 INLINE void block(const Matrix& w, int panel, int first, const Rows& x, const int32_t* index, int from,
                   float* out, ptrdiff_t out_stride) {
   int32_t rows[R];
   for (int r = 0; r < R; r++) rows[r] = index ? index[from + r] : from + r;
   F sums[R][P];
   size_t step = w.panel_stride();
-  Product::template tile<once, R, P>(w.data + panel * step, step, w.cols, x, rows, sums);
+  Product::template tile<ask, R, P>(w.data + panel * step, step, w.cols, x, rows, sums);
   for (int r = 0; r < R; r++)
     for (int p = 0; p < P; p++) {
       if (w.bias) sums[r][p] = f_add(sums[r][p], f_load(w.bias + 16 * (panel + p)));
@@ -259,17 +268,17 @@ INLINE void block(const Matrix& w, int panel, int first, const Rows& x, const in
     }
 }
 
-template <class Product, int P, bool once>
+template <class Product, int P, Ask ask>
 INLINE void blocks(const Matrix& w, int panel, int first, const Rows& x, const int32_t* index, int from,
                    int to, float* out, ptrdiff_t out_stride) {
   int i = from;
   if constexpr (BLOCK_ROWS >= 8) {
     if constexpr (Product::rows >= 8 || P == 1)
-      for (; i + 8 <= to; i += 8) block<Product, once, 8, P>(w, panel, first, x, index, i, out, out_stride);
-    for (; i + 4 <= to; i += 4) block<Product, once, 4, P>(w, panel, first, x, index, i, out, out_stride);
+      for (; i + 8 <= to; i += 8) block<Product, ask, 8, P>(w, panel, first, x, index, i, out, out_stride);
+    for (; i + 4 <= to; i += 4) block<Product, ask, 4, P>(w, panel, first, x, index, i, out, out_stride);
   }
-  for (; i + 2 <= to; i += 2) block<Product, once, 2, P>(w, panel, first, x, index, i, out, out_stride);
-  for (; i < to; i++) block<Product, once, 1, P>(w, panel, first, x, index, i, out, out_stride);
+  for (; i + 2 <= to; i += 2) block<Product, ask, 2, P>(w, panel, first, x, index, i, out, out_stride);
+  for (; i < to; i++) block<Product, ask, 1, P>(w, panel, first, x, index, i, out, out_stride);
 }
 
 template <class Product>
@@ -278,16 +287,17 @@ void product(const Matrix& w, int first, int last, const Rows& x, const int32_t*
   constexpr int P = BLOCK_ROWS >= 8 ? Product::panels : 1;
   if (n <= BLOCK_ROWS) {  // one stream of weights, which pass by once
     for (int panel = first; panel < last; panel++)
-      blocks<Product, 1, true>(w, panel, first, x, index, 0, n, out, out_stride);
+      if (beside_caches) blocks<Product, 1, Ask::BESIDE>(w, panel, first, x, index, 0, n, out, out_stride);
+      else blocks<Product, 1, Ask::THROUGH>(w, panel, first, x, index, 0, n, out, out_stride);
     return;
   }
   for (int from = 0; from < n; from += ROWS_AT_ONCE) {
     int to = from + ROWS_AT_ONCE < n ? from + ROWS_AT_ONCE : n;
     int panel = first;
     for (; panel + P <= last; panel += P)
-      blocks<Product, P, false>(w, panel, first, x, index, from, to, out, out_stride);
+      blocks<Product, P, Ask::AGAIN>(w, panel, first, x, index, from, to, out, out_stride);
     for (; panel < last; panel++)
-      blocks<Product, 1, false>(w, panel, first, x, index, from, to, out, out_stride);
+      blocks<Product, 1, Ask::AGAIN>(w, panel, first, x, index, from, to, out, out_stride);
   }
 }
 
@@ -378,7 +388,7 @@ INLINE void pair_block(const Pair* const* a, const uint16_t* b, size_t panel_ste
   for (int p = 0; p < P; p++) panels[p] = b + p * panel_step;
   for (int r = 0; r < R; r++)
     for (int p = 0; p < P; p++) acc[r][p] = more ? f_load(c[r] + 16 * p) : f_zero();
-  dot_pairs<R, P>(a, panels, pairs, acc);
+  dot_pairs<Ask::AGAIN>(a, panels, pairs, acc);
   for (int r = 0; r < R; r++)
     for (int p = 0; p < P; p++) f_store(c[r] + 16 * p, acc[r][p]);
 }

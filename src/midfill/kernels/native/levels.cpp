@@ -48,6 +48,15 @@ const Kernels* current = nullptr;
 
 }  // namespace
 
+#ifdef HAVE_AVX2
+const bool beside_caches = [] {
+  __builtin_cpu_init();
+  return __builtin_cpu_is("amd") != 0;
+}();
+#else
+const bool beside_caches = false;
+#endif
+
 const char* set_level(const char* name) {
   for (const Level& level : LEVELS) {
     if (name != nullptr && std::strcmp(name, level.table->name) != 0) continue;
