@@ -11,6 +11,11 @@ cores; its Ninja build loops on a missing .git file, hence Unix Makefiles):
         /some/where/bin/pip install --no-binary llama-cpp-python llama-cpp-python==0.3.36
     export MIDFILL_LLAMA_CPP=/some/where/lib/python3.11/site-packages
 
+On Intel processors with AMX that release ends in a protection fault inside its AMX kernels (all three
+models of bench/engine_speed.py); it runs when it is built without them:
+
+    export CFLAGS="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16" CXXFLAGS="$CFLAGS"    # before pip
+
 Same Python version as midfill's. It gets its best: weights repacked for the processor (`repacked`
 in the answer to `open` says how many bytes were), all threads in both phases, logits only where
 they are read, the cache in float16, and flash attention and the kind of cache as the caller found

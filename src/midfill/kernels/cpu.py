@@ -10,7 +10,7 @@ from types import ModuleType
 
 from midfill.errors import ConfigError
 
-LEVELS = ("scalar", "avx2", "avx512", "avx512bf16")
+LEVELS = ("scalar", "avx2", "avx512", "avx512bf16", "amx")
 
 
 def _load() -> tuple[ModuleType | None, str]:

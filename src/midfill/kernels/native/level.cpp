@@ -2,6 +2,8 @@
 // templates here: the linker would keep one copy of them for all levels.
 #include "kernels.h"
 
+#include <cstdlib>
+
 #include "simd.h"
 
 #define TEXT2(x) #x
@@ -17,13 +19,15 @@ typedef uint32_t __attribute__((may_alias)) Pair;   // two bfloat16
 
 // What becomes of weights that are asked for ahead of their use: they are needed AGAIN for more
 // rows, or pass by once, beside the caches or through the second level (see `beside_caches`).
-enum class Ask { AGAIN, BESIDE, THROUGH };
+// SOON is what lies there itself.
+enum class Ask { AGAIN, BESIDE, THROUGH, SOON };
 
 template <Ask ask> INLINE void ask_for(const void* at) {
   const char* p = static_cast<const char*>(at);
   if (ask == Ask::AGAIN) __builtin_prefetch(p + 4096);
   if (ask == Ask::BESIDE) __builtin_prefetch(p + 6144, 0, 0);
   if (ask == Ask::THROUGH) __builtin_prefetch(p + 4096, 0, 2);
+  if (ask == Ask::SOON) __builtin_prefetch(p, 0, 2);
 }
 
 constexpr int ROWS_AT_ONCE = 256;  // whose activations stay in the second-level cache
@@ -301,11 +305,62 @@ void product(const Matrix& w, int first, int last, const Rows& x, const int32_t*
   }
 }
 
+// 16 rows of pairs to pairs of 16 rows.
+INLINE void transpose_pairs(const uint16_t* rows, int stride, int pairs, uint16_t* out) {
+  int at = 0;
+#if defined(__AVX512F__)
+  for (; at + 16 <= pairs; at += 16) {
+    __m512i r[16], t[16];
+    for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(rows + i * static_cast<size_t>(stride) + 2 * at);
+    for (int i = 0; i < 8; i++) {
+      t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+      t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 4; i++) {
+      r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+      r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+      r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+      r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    }
+    // r[4 i + j] holds, in its 128-bit part k, column 4 k + j of rows 4 i .. 4 i + 3
+    for (int j = 0; j < 4; j++) {
+      __m512i a = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88), b = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x88);
+      __m512i c = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xdd), d = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xdd);
+      uint16_t* to = out + 32 * static_cast<size_t>(at);
+      _mm512_storeu_si512(to + 32 * j, _mm512_shuffle_i32x4(a, b, 0x88));
+      _mm512_storeu_si512(to + 32 * (4 + j), _mm512_shuffle_i32x4(c, d, 0x88));
+      _mm512_storeu_si512(to + 32 * (8 + j), _mm512_shuffle_i32x4(a, b, 0xdd));
+      _mm512_storeu_si512(to + 32 * (12 + j), _mm512_shuffle_i32x4(c, d, 0xdd));
+    }
+  }
+#endif
+  for (; at < pairs; at++)
+    for (int i = 0; i < 16; i++) memcpy(out + 32 * at + 2 * i, rows + i * static_cast<size_t>(stride) + 2 * at, 4);
+}
+
+#if defined(__AMX_TILE__)
+#define TILES 1
+#include "tiles.h"
+constexpr int TOKENS_AT_ONCE = 32;
+#else
+#define TILES 0
+struct Tiles {};
+constexpr int TOKENS_AT_ONCE = 16;
+#endif
+
 void linear(const Matrix& w, int first, int last, const Rows& x, const int32_t* index, int n,
             float* out, ptrdiff_t out_stride) {
+#if TILES
+  if (w.kind == Kind::BF16 && w.cols % 32 == 0) return bf16_tiles(w, first, last, x, index, n, out, out_stride);
+#define MANY(K) if (n > BLOCK_ROWS) return QuantisedTiles<Kind::K>::product(w, first, last, x, index, n, out, out_stride);
+#else
+#define MANY(K)
+#endif
   switch (w.kind) {
-#define CASE(K) \
-  case Kind::K: return product<Quantised<Kind::K>>(w, first, last, x, index, n, out, out_stride);
+#define CASE(K)   \
+  case Kind::K:   \
+    MANY(K)       \
+    return product<Quantised<Kind::K>>(w, first, last, x, index, n, out, out_stride);
     CASE(Q8_0) CASE(Q4_0) CASE(Q4_1) CASE(Q5_0) CASE(Q5_1)
     CASE(Q4_K) CASE(Q5_K) CASE(Q6_K) CASE(Q2_K) CASE(Q3_K)
 #undef CASE
@@ -412,8 +467,14 @@ INLINE void pair_rows(const uint16_t* a, size_t a_stride, const uint16_t* b, siz
 }
 
 // The product of bfloat16 rows [n][pairs] with panels [pairs][16][2]: every product of attention.
-void pair_product(const uint16_t* a, size_t a_stride, int n, const uint16_t* b, size_t panel_step,
+void pair_product(Tiles& tiles, const uint16_t* a, size_t a_stride, int n, const uint16_t* b, size_t panel_step,
                   int panels, int pairs, float* c, size_t c_stride, bool more) {
+#if TILES
+  if (pairs % 16 == 0)
+    return pair_tiles<Ask::AGAIN>(tiles, a, a_stride, n, b, panel_step, panels, pairs, c, c_stride, more);
+#else
+  (void)tiles;
+#endif
   int i = 0;
   if constexpr (BLOCK_ROWS >= 8) {
     for (; i + 8 <= n; i += 8)
@@ -459,6 +520,7 @@ void soften(float* scores, int seen, int total, float scale, uint16_t* probs, fl
   *sum = f_sum(sums);
 }
 
+#if !TILES
 // Scores of 4 rows of queries and 4 of keys: the lanes are features, summed at the end.
 INLINE void plain_block(const uint16_t* const* q, int rows, const uint16_t* keys, int stride, int width,
                         float* scores) {
@@ -479,21 +541,25 @@ INLINE void plain_block(const uint16_t* const* q, int rows, const uint16_t* keys
   for (int h = 0; h < rows; h++) memcpy(scores + static_cast<size_t>(h) * SPLIT, sums + 4 * h, 16);
 }
 
-// Scores of queries [n][q_stride] and `tokens` plain rows of keys; 4 at a time, so that a few behind
-// the last token are scored too.
-void plain_scores(const uint16_t* q, size_t q_stride, int n, const uint16_t* keys, int stride, int width,
-                  int tokens, float* scores) {
-  for (int token = 0; token < tokens; token += 4) {
-    const uint16_t* four = keys + token * static_cast<size_t>(stride);
-    for (int at = 0; at < 4 * stride; at += 32) __builtin_prefetch(four + 16 * stride + at);
-    for (int row = 0; row < n; row += 4) {
-      int rows = n - row < 4 ? n - row : 4;
-      const uint16_t* each[4];
-      for (int i = 0; i < 4; i++) each[i] = q + (row + (i < rows ? i : 0)) * q_stride;
-      plain_block(each, rows, four, stride, width, scores + static_cast<size_t>(row) * SPLIT + token);
+// Scores of the queries and the plain keys of a page.
+struct PlainScores {
+  const Attention& a;
+
+  // Of the first `tokens`; 4 at a time, so that a few behind the last token are scored too.
+  void page(Tiles&, int page, int tokens, float* scores) const {
+    for (int token = 0; token < tokens; token += 4) {
+      const uint16_t* four = a.keys[page] + token * static_cast<size_t>(a.key_stride);
+      for (int at = 0; at < 4 * a.key_stride; at += 32) __builtin_prefetch(four + 16 * a.key_stride + at);
+      for (int row = 0; row < a.rows; row += 4) {
+        int rows = a.rows - row < 4 ? a.rows - row : 4;
+        const uint16_t* each[4];
+        for (int i = 0; i < 4; i++) each[i] = a.q + (row + (i < rows ? i : 0)) * static_cast<size_t>(a.q_stride);
+        plain_block(each, rows, four, a.key_stride, 2 * a.pairs, scores + static_cast<size_t>(row) * SPLIT + token);
+      }
     }
   }
-}
+};
+#endif
 
 // The first `tokens` rows, a multiple of 16, as the values of a page.
 void latent_values(const uint16_t* rows, int stride, int width, int tokens, uint16_t* values) {
@@ -528,17 +594,18 @@ void attend(const Attention& a, Gathered out) {
   int most = 0;
   for (int r = 0; r < a.rows; r++) most = a.seen[r] > most ? a.seen[r] : most;
   int pages = (most + PAGE - 1) / PAGE;
-  // Tokens of a page that somebody sees, in whole sixteens.
+  // Tokens of a page that somebody sees, and some behind them.
   auto tokens = [&](int page) {
     int left = most - PAGE * page;
-    return left < PAGE ? (left + 15) / 16 * 16 : PAGE;
+    return left < PAGE ? (left + TOKENS_AT_ONCE - 1) / TOKENS_AT_ONCE * TOKENS_AT_ONCE : PAGE;
   };
+  Tiles tiles;
+  PlainScores plain{a};
   for (int page = 0; page < pages; page++) {
     if (a.key_stride)
-      plain_scores(a.q, a.q_stride, a.rows, a.keys[page], a.key_stride, 2 * a.pairs, tokens(page),
-                   scores + PAGE * page);
+      plain.page(tiles, page, tokens(page), scores + PAGE * page);
     else
-      pair_product(a.q, a.q_stride, a.rows, a.keys[page], 32 * static_cast<size_t>(a.pairs),
+      pair_product(tiles, a.q, a.q_stride, a.rows, a.keys[page], 32 * static_cast<size_t>(a.pairs),
                    tokens(page) / 16, a.pairs, scores + PAGE * page, SPLIT, false);
   }
   for (int r = 0; r < a.rows; r++)
@@ -548,7 +615,7 @@ void attend(const Attention& a, Gathered out) {
   for (int page = 0; page < pages; page++) {
     const uint16_t* values = a.key_stride ? a.turned : a.values[page];
     if (a.key_stride) latent_values(a.keys[page], a.key_stride, out.width, tokens(page), a.turned);
-    pair_product(probs + PAGE * page, SPLIT, a.rows, values, 32 * 32, out.width / 16, tokens(page) / 2,
+    pair_product(tiles, probs + PAGE * page, SPLIT, a.rows, values, 32 * 32, out.width / 16, tokens(page) / 2,
                  out.value, out.width, page > 0);
   }
 }
@@ -572,39 +639,6 @@ void combine(float* top, float* sum, float* value, float top2, float sum2, const
 }
 
 // ------------------------------------------------------------------------------------- latents
-
-// 16 rows of pairs to pairs of 16 rows.
-INLINE void transpose_pairs(const uint16_t* rows, int stride, int pairs, uint16_t* out) {
-  int at = 0;
-#if defined(__AVX512F__)
-  for (; at + 16 <= pairs; at += 16) {
-    __m512i r[16], t[16];
-    for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(rows + i * static_cast<size_t>(stride) + 2 * at);
-    for (int i = 0; i < 8; i++) {
-      t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-      t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-    }
-    for (int i = 0; i < 4; i++) {
-      r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-      r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-      r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-      r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-    }
-    // r[4 i + j] holds, in its 128-bit part k, column 4 k + j of rows 4 i .. 4 i + 3
-    for (int j = 0; j < 4; j++) {
-      __m512i a = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88), b = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x88);
-      __m512i c = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xdd), d = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xdd);
-      uint16_t* to = out + 32 * static_cast<size_t>(at);
-      _mm512_storeu_si512(to + 32 * j, _mm512_shuffle_i32x4(a, b, 0x88));
-      _mm512_storeu_si512(to + 32 * (4 + j), _mm512_shuffle_i32x4(c, d, 0x88));
-      _mm512_storeu_si512(to + 32 * (8 + j), _mm512_shuffle_i32x4(a, b, 0xdd));
-      _mm512_storeu_si512(to + 32 * (12 + j), _mm512_shuffle_i32x4(c, d, 0xdd));
-    }
-  }
-#endif
-  for (; at < pairs; at++)
-    for (int i = 0; i < 16; i++) memcpy(out + 32 * at + 2 * i, rows + i * static_cast<size_t>(stride) + 2 * at, 4);
-}
 
 void latent_read8(const int8_t* q, const uint16_t* scales, int n, uint16_t* out) {
   for (int at = 0; at < n; at += 32) {
@@ -644,7 +678,8 @@ void expand_page(const uint16_t* rows, int stride, int latent, int rope, const u
                  int key_width, const Matrix& v_weight, int v_first, int value_width,
                  uint16_t* latent_keys, uint16_t* keys, uint16_t* values) {
   int all = (latent + rope) / 2, pairs = (key_width + rope) / 2;
-  constexpr int R = BLOCK_ROWS >= 8 ? 8 : 2;
+  constexpr int R = TILES ? 16 : BLOCK_ROWS >= 8 ? 8 : 2;
+  Tiles tiles;
   for (int tile = 0; tile < 4; tile++)
     transpose_pairs(rows + 16 * tile * static_cast<size_t>(stride), stride, all,
                     latent_keys + 32 * static_cast<size_t>(all) * tile);
@@ -652,7 +687,7 @@ void expand_page(const uint16_t* rows, int stride, int latent, int rope, const u
   // Keys: 16 tokens are the lanes, rows of the weight are broadcast.
   for (int j = 0; j < key_width; j += R) {
     int n = key_width - j < R ? key_width - j : R;
-    pair_product(k_weight + static_cast<size_t>(j) * latent, latent, n, latent_keys,
+    pair_product(tiles, k_weight + static_cast<size_t>(j) * latent, latent, n, latent_keys,
                  32 * static_cast<size_t>(all), 4, latent / 2, block, 64, false);
     for (int i = 0; i + 1 < n; i += 2)
       for (int tile = 0; tile < 4; tile++)
@@ -668,7 +703,7 @@ void expand_page(const uint16_t* rows, int stride, int latent, int rope, const u
   for (int panel = 0; panel < value_width / 16; panel += 4) {
     int n = value_width / 16 - panel < 4 ? value_width / 16 - panel : 4;
     for (int token = 0; token < PAGE; token += R) {
-      pair_product(rows + token * static_cast<size_t>(stride), stride, R, w + panel * step, step, n,
+      pair_product(tiles, rows + token * static_cast<size_t>(stride), stride, R, w + panel * step, step, n,
                    latent / 2, block, 64, false);
       for (int i = 0; i < R; i += 2)
         for (int p = 0; p < n; p++)

@@ -4,6 +4,12 @@
 #include <stdexcept>
 #include <string>
 
+#ifdef HAVE_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "kernels.h"
 
 namespace midfill {
@@ -13,6 +19,9 @@ namespace scalar { extern const Kernels table; }
 namespace avx2 { extern const Kernels table; }
 namespace avx512 { extern const Kernels table; }
 namespace avx512bf16 { extern const Kernels table; }
+#endif
+#ifdef HAVE_AMX
+namespace amx { extern const Kernels table; }
 #endif
 
 namespace {
@@ -35,7 +44,21 @@ bool has_avx512() {
 bool has_avx512bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
+#ifdef HAVE_AMX
+// The processor has the instructions, and the kernel lets this process use them.
+bool has_amx() {
+  unsigned a, b, c, d;
+  if (!has_avx512bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned TILE = 1u << 24, INT8 = 1u << 25, BF16 = 1u << 22;
+  constexpr long ASK_FOR_STATE = 0x1023, TILE_DATA = 18;  // arch_prctl: ARCH_REQ_XCOMP_PERM
+  return (d & TILE) && (d & INT8) && (d & BF16) && syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
+}
+#endif
+
 const Level LEVELS[] = {
+#ifdef HAVE_AMX
+    {&amx::table, has_amx},
+#endif
 #ifdef HAVE_AVX2
     {&avx512bf16::table, has_avx512bf16},
     {&avx512::table, has_avx512},

@@ -13,7 +13,10 @@ namespace midfill {
 namespace {
 
 constexpr int QUERY_ROWS = 64;       // query rows of a piece of attention
-constexpr int CHUNK_ROWS = 64;       // rows of activations that a thread's scratch holds at once
+constexpr int CHUNK_ROWS = 128;      // rows of activations that a thread's scratch holds at once
+constexpr int FEW_ROWS = 8;          // rows that read a weight for themselves
+constexpr int PANELS_TOGETHER = 8;   // with more rows, panels of a task
+constexpr int GROUPS_TOGETHER = 4;   // and groups of 4 panels of gate and up
 constexpr size_t TASK_BYTES = 131072;  // of weights, about: small enough to balance the threads
 
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
@@ -274,6 +277,18 @@ void Network::norm(const float* weight, Wanted wanted) {
   });
 }
 
+namespace {
+
+// In how many tasks `total` panels are cut. With many rows a task has several panels: what a kernel
+// does to the rows first, it does once for all of them.
+int tasks_of(int total, size_t bytes, int n) {
+  const int least = std::min(total, 4 * Pool::shared().threads());
+  const int most = n > FEW_ROWS ? std::max(least, total / PANELS_TOGETHER) : total;
+  return std::clamp(static_cast<int>(bytes * std::min(n, 16) / TASK_BYTES), least, most);
+}
+
+}  // namespace
+
 void Network::linear(const std::vector<const Matrix*>& matrices, const std::vector<float*>& outs,
                      int out_stride, const Rows& x, int n) {
   int total = 0;
@@ -283,8 +298,7 @@ void Network::linear(const std::vector<const Matrix*>& matrices, const std::vect
     total += panels;
     bytes += panels * w->panel_stride();
   }
-  int tasks = static_cast<int>(bytes * std::min(n, 16) / TASK_BYTES);
-  tasks = std::clamp(tasks, std::min(total, 4 * Pool::shared().threads()), total);
+  const int tasks = tasks_of(total, bytes, n);
   Pool::shared().run(tasks, [&](int task, int) {
     int from = static_cast<int>(static_cast<int64_t>(total) * task / tasks);
     int to = static_cast<int>(static_cast<int64_t>(total) * (task + 1) / tasks);
@@ -302,9 +316,7 @@ void Network::linear(const std::vector<const Matrix*>& matrices, const std::vect
 void Network::add_linear(const Matrix& w, const Rows& x, int n) {
   int total = (w.rows + PANEL - 1) / PANEL;
   size_t bytes = total * w.panel_stride();
-  int tasks = static_cast<int>(bytes * std::min(n, 16) / TASK_BYTES);
-  int least = std::min(total, std::max(4 * Pool::shared().threads(), (total + 15) / 16));
-  tasks = std::clamp(tasks, least, total);
+  const int tasks = std::max(tasks_of(total, bytes, n), (total + 15) / 16);
   Pool::shared().run(tasks, [&](int task, int thread) {
     int first = static_cast<int>(static_cast<int64_t>(total) * task / tasks);
     int last = static_cast<int>(static_cast<int64_t>(total) * (task + 1) / tasks);
@@ -701,18 +713,21 @@ void Network::gate_up(const Matrix& w, const Rows& x, const int32_t* index, int 
   for (int from = 0; from < n; from += CHUNK_ROWS) {
     int m = std::min(CHUNK_ROWS, n - from);
     Rows part = index ? x : from_row(x, from);
-    for (int group = first; group < last; group++) {
-      int end = std::min(4 * group + 4, panels);
-      kernels().linear(w, 4 * group, end, part, index ? index + from : nullptr, m, tile, 64);
+    for (int groups = first; groups < last; groups += GROUPS_TOGETHER) {
+      const int next = std::min(groups + GROUPS_TOGETHER, last);
+      kernels().linear(w, 4 * groups, std::min(4 * next, panels), part, index ? index + from : nullptr, m, tile,
+                       64 * GROUPS_TOGETHER);
       for (int i = 0; i < m; i++) {
         Rows row = from_row(out, out_row + from + i);
-        float* sums = tile + 64 * i;
-        kernels().swiglu(sums, sums + 16, 16, row.f + 32 * group);
-        if (end - 4 * group == 4) kernels().swiglu(sums + 32, sums + 48, 16, row.f + 32 * group + 16);
-        else std::fill(row.f + 32 * group + 16, row.f + 32 * group + 32, 0.0f);
-        if (row.q)
-          kernels().quantise(row.f + 32 * group, 32, row.q + 32 * group, row.scale + group, row.group + group);
-        if (row.h) kernels().to_bf16(row.f + 32 * group, 32, row.h + 32 * group);
+        for (int group = groups; group < next; group++) {
+          float* sums = tile + 64 * (GROUPS_TOGETHER * i + group - groups);
+          kernels().swiglu(sums, sums + 16, 16, row.f + 32 * group);
+          if (panels - 4 * group >= 4) kernels().swiglu(sums + 32, sums + 48, 16, row.f + 32 * group + 16);
+          else std::fill(row.f + 32 * group + 16, row.f + 32 * group + 32, 0.0f);
+          if (row.q)
+            kernels().quantise(row.f + 32 * group, 32, row.q + 32 * group, row.scale + group, row.group + group);
+          if (row.h) kernels().to_bf16(row.f + 32 * group, 32, row.h + 32 * group);
+        }
       }
     }
   }
@@ -726,8 +741,9 @@ void Network::feed_forward(const Layer& layer) {
   hidden_ = make_rows(hidden_memory_, n_, layer.down.cols, between);
   int groups = hidden_.stride / 32;
   size_t bytes = layer.gate_up.panel_stride() * (layer.gate_up.rows / PANEL) * std::min(n_, 16);
-  int tasks = std::clamp(static_cast<int>(bytes / TASK_BYTES),
-                         std::min(groups, 4 * Pool::shared().threads()), groups);
+  const int least = std::min(groups, 4 * Pool::shared().threads());
+  const int most = n_ > FEW_ROWS ? std::max(least, groups / GROUPS_TOGETHER) : groups;
+  const int tasks = std::clamp(static_cast<int>(bytes / TASK_BYTES), least, most);
   Pool::shared().run(tasks, [&](int task, int thread) {
     int first = static_cast<int>(static_cast<int64_t>(groups) * task / tasks);
     int last = static_cast<int>(static_cast<int64_t>(groups) * (task + 1) / tasks);
@@ -810,7 +826,8 @@ void Network::experts(const Layer& layer) {
   struct Task { int expert, first, last; };
   std::vector<Task> tasks;
   auto cut = [&](int e, int groups, size_t group_bytes, int rows) {
-    int each = std::max(1, static_cast<int>(2 * TASK_BYTES / (group_bytes * std::clamp(rows / 4, 1, 8))));
+    int each = std::max(rows > FEW_ROWS ? GROUPS_TOGETHER : 1,
+                        static_cast<int>(2 * TASK_BYTES / (group_bytes * std::clamp(rows / 4, 1, 8))));
     for (int g = 0; g < groups; g += each) tasks.push_back({e, g, std::min(groups, g + each)});
   };
   for (int e = 0; e < E; e++)
