@@ -571,7 +571,7 @@ def run_transformers(bench: Bench, args: argparse.Namespace) -> None:
 
 def run_qwen(bench: Bench, args: argparse.Namespace) -> None:
     """The only real code model at hand."""
-    small_model(bench, "qwen", qwen_file(args.qwen), (1,) if args.quick else (1, 8))
+    small_model(bench, "qwen", qwen_file(args.qwen), (1,) if args.quick else (1, 8, 32))
 
 
 def run_lite(bench: Bench, args: argparse.Namespace) -> None:

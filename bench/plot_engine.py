@@ -1,6 +1,6 @@
 """A picture and a table of what bench/engine_speed.py wrote.
 
-    python bench/plot_engine.py RESULTS.json [--out docs/images/engine_speed.svg]
+    python bench/plot_engine.py RESULTS.json [MORE.json] [--out docs/images/engine_speed.svg]
 
 One bar for each case: how many times faster (or smaller) midfill is than llama.cpp, on a scale
 where twice and half are equally far from 1; both figures beside it. Needs matplotlib, which nothing
@@ -68,19 +68,19 @@ def _both(row: Row) -> str:
 def main() -> None:
     """Write the picture, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path, help="what engine_speed.py --write wrote")
+    parser.add_argument(
+        "results", type=Path, nargs="+", help="what engine_speed.py --write wrote, on one machine"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "engine_speed.svg")
     parser.add_argument("--table-only", action="store_true", help="no picture, no matplotlib")
     args = parser.parse_args()
-    written = json.loads(args.results.read_text(encoding="utf-8"))
-    rows = rows_of(written)
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in args.results]
+    rows = [row for run in runs for row in rows_of(run)]
     print(markdown(rows) + "\n\n" + LEGEND)
     if args.table_only:
         return
-    machine = written["machine"]
-    title = (
-        f"midfill : its peer, same files, {written['threads']} threads of {machine['processor']}"
-    )
+    processor = runs[0]["machine"]["processor"]
+    title = f"midfill : its peer, same files, {runs[0]['threads']} threads of {processor}"
     plot(rows, title, args.out)
     print(args.out, file=sys.stderr)
 

@@ -217,7 +217,7 @@ def test_a_look_alike_is_warned_of(ran, tiny_folder):
 
 # ------------------------------------------------------------------------------- facts and formats
 
-SIZES = {  # total, active (all but the input embedding), cache bytes per token: spec/model.md
+SIZES = {  # total, active (all but the input embedding), cache bytes per token: the papers' models
     "deepseek-coder-1.3b": (1_346_471_936, 1_346_471_936 - 32256 * 2048, 196_608),
     "deepseek-coder-5.7b-mqa": (5_700_325_376, 5_700_325_376 - 32256 * 4096, 16_384),
     "deepseek-coder-6.7b": (6_740_512_768, 6_740_512_768 - 32256 * 4096, 524_288),

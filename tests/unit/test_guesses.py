@@ -8,7 +8,7 @@ import torch
 from history_runner import WIDTH, HistoryRunner, Told, alone, check, check_empty, logits_after
 from midfill.config.engine import Sampling
 from midfill.engine import planner
-from midfill.engine.lookup import Lookup
+from midfill.engine.lookup import MOST_DRAFT, Lookup
 from midfill.engine.runner import PAGE
 from midfill.engine.scheduler import Scheduler
 
@@ -67,7 +67,7 @@ def test_drafts_change_how_fast_and_nothing_else(sampling, wrong):
         assert counters.accepted == 0
     if wrong == 1000:
         assert counters.accepted == counters.drafted
-        assert counters.steps <= 80 // planner.DRAFT + 2
+        assert counters.steps <= 80 // MOST_DRAFT + 2
     check_empty(scheduler)
 
 
@@ -252,8 +252,8 @@ def test_a_grammar_that_fails_hurts_only_its_request():
 def test_a_shifted_answer_goes_on(context, n):
     """The runner fails if a position is left out or taken twice, also behind a shift."""
     scheduler = Scheduler(HistoryRunner(32, context=context))
-    sampling = Sampling(max_tokens=1000, temperature=1, seed=1, n=n)
-    request = scheduler.submit(text(100), sampling, context_overflow="shift")
+    sampling = Sampling(max_tokens=1000, temperature=1, seed=1, n=n, overflow="shift")
+    request = scheduler.submit(text(100), sampling)
     said = Told()
     while not request.done:
         said.add(request.next_events())
@@ -269,7 +269,7 @@ def test_a_shifted_answer_goes_on(context, n):
 
 def test_a_shift_keeps_the_head_and_the_newest():
     scheduler = Scheduler(HistoryRunner(32, context=512))
-    request = scheduler.submit(text(500), Sampling(max_tokens=100), context_overflow="shift")
+    request = scheduler.submit(text(500), Sampling(max_tokens=100, overflow="shift"))
     said = Told().add(request)
     last = scheduler.runner.steps[-1][0]
     seen = [slot[0] for page in last.pages for slot in scheduler.runner.slots[page] if slot]
@@ -281,7 +281,7 @@ def test_a_shift_keeps_the_head_and_the_newest():
 
 def test_a_shifted_answer_that_is_preempted_is_read_again_without_what_it_forgot():
     scheduler = Scheduler(HistoryRunner(32, context=256))
-    request = scheduler.submit(text(200), Sampling(max_tokens=400), context_overflow="shift")
+    request = scheduler.submit(text(200), Sampling(max_tokens=400, overflow="shift"))
     said = Told()
     while not request.done:
         said.add(request.next_events())
@@ -295,8 +295,8 @@ def test_a_shifted_answer_that_is_preempted_is_read_again_without_what_it_forgot
 
 def test_without_room_for_copies_a_shift_reads_again():
     scheduler = Scheduler(HistoryRunner(5, context=256))
-    sampling = Sampling(max_tokens=300, n=2, temperature=1, seed=0)
-    said = Told().add(scheduler.submit(text(250), sampling, context_overflow="shift"))
+    sampling = Sampling(max_tokens=300, n=2, temperature=1, seed=0, overflow="shift")
+    said = Told().add(scheduler.submit(text(250), sampling))
     assert [len(tokens) for tokens in said.tokens.values()] == [300, 300]
     assert scheduler.counters.preempted > 0
     check_empty(scheduler)
@@ -304,7 +304,7 @@ def test_without_room_for_copies_a_shift_reads_again():
 
 def test_what_was_shifted_is_found_by_nobody():
     scheduler = Scheduler(HistoryRunner(32, context=256))
-    request = scheduler.submit(text(200), Sampling(max_tokens=200), context_overflow="shift")
+    request = scheduler.submit(text(200), Sampling(max_tokens=200, overflow="shift"))
     tokens = Told().add(request).tokens[0]
     for prompt in (text(200) + tokens[:50], text(200)[:PAGE] + tokens[-150:]):
         again = scheduler.submit(prompt, Sampling(max_tokens=5))
@@ -313,6 +313,6 @@ def test_what_was_shifted_is_found_by_nobody():
 
 def test_a_context_too_small_to_drop_from_ends_the_answer():
     scheduler = Scheduler(HistoryRunner(8, context=100))
-    request = scheduler.submit(text(90), Sampling(max_tokens=50), context_overflow="shift")
+    request = scheduler.submit(text(90), Sampling(max_tokens=50, overflow="shift"))
     said = Told().add(request)
     assert (len(said.tokens[0]), said.ends) == (10, {0: "length"})

@@ -12,7 +12,7 @@ from midfill.errors import RequestError
 
 Kind = Literal["json", "json_schema", "regex", "lark"]
 
-LONGEST = 64 * 1024  # bytes of a schema, an expression or a grammar. Source: serving.md §9
+LONGEST = 64 * 1024  # bytes of a schema, an expression or a grammar; a limit of ours
 DEEPEST = 64  # brackets inside each other in a schema
 FIELDS = {"json": "response_format", "json_schema": "response_format", "lark": "grammar"}
 

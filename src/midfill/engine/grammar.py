@@ -2,7 +2,7 @@
 
 The work is llguidance's. What it is told about the vocabulary is ours: each token's exact bytes,
 and which ids are no text. Nothing is ever left unconstrained: a schema keyword it does not know,
-a grammar nothing can satisfy or one that outgrows its limits is a RequestError. engine.md §11.
+a grammar nothing can satisfy or one that outgrows its limits is a RequestError.
 Shapes: W vocabulary.
 """
 
@@ -21,7 +21,7 @@ from midfill.config.constraint import Constraint
 from midfill.errors import RequestError
 from midfill.tokenizer.tokenizer import Tokenizer
 
-COMPILE_S = 2.0  # longest that a request waits for its grammar. Source: serving.md §9
+COMPILE_S = 2.0  # longest that a request waits for its grammar; a limit of ours
 KEPT = 64  # compiled grammars, the least recently used goes first
 MOST_BLANKS = 64  # in a row between the parts of JSON: small models may never stop writing them
 MOST_FORCED = 64  # tokens of a forced run given at once

@@ -62,9 +62,10 @@ def load(
     they are; where they are missing, and for float32, bfloat16 and float16, PyTorch computes in that
     type (auto there: bfloat16 where the hardware multiplies it, else float32). `quant` int8 or int4
     makes unquantised weights smaller. `cache` int8 keeps the latents of multi-head latent attention
-    in 8 bits. `cache_file` False keeps the packed weights, as small ones are, in memory instead of a mapped file in the
-    cache folder. `strict`: an answer is the same to the bit, whatever was read before, which only the
-    compiled kernels can promise; None: where they compute. `threads` None: one for each core that
+    in 8 bits. `cache_file` False keeps the packed weights in memory, as small ones always are, instead
+    of in a mapped file of the cache folder. `strict`: an answer is the same to the bit, whatever was read before, which only the
+    compiled kernels can promise; None: where they compute and it costs nothing, so not with latent
+    attention. `threads` None: one for each core that
     nobody else uses, looked at again while answers are made.
     Raises DownloadError, CheckpointError, ConfigError or ResourceError.
     """
@@ -116,7 +117,9 @@ def choose(
     latent = not isinstance(checkpoint.config.attention, GQAConfig)
     if cache not in ("auto", *CACHE_TYPES):
         raise ConfigError(
-            f"cache {cache!r} is not known", why=f"there are {', '.join(CACHE_TYPES)}", fix="auto"
+            f"cache {cache!r} is not known",
+            why=f"there are {', '.join(CACHE_TYPES)}",
+            fix="--cache auto",
         )
     for asked, what, option in (
         (quant, f"quant {quant}", "--quant"),

@@ -4,7 +4,7 @@ A `Lookup` follows one answer. Where its last tokens stood before, in the prompt
 itself, what stood behind them there is the draft. Behind a long match nearly everything is right,
 behind a short one little: how much, is counted for every token of the answer, drafted or not, so
 nothing must be tried to be learned. A draft is as long as pays best at what a step of so many rows
-costs, and a loss is bounded whatever the text. Token ids only. Source: engine.md §10.
+costs, and a loss is bounded whatever the text. Token ids only.
 """
 
 from array import array

@@ -34,7 +34,7 @@ class Pace:
         if not decoding:
             return PREFILL
         if self.per_token_s is None:
-            return min(UNKNOWN, PREFILL)
+            return UNKNOWN
         step = self.step_s or 0.0
         target = SLOW_TARGET_S if step > SLOW_STEP_S else TARGET_S
         return max(min(int((target - step) / self.per_token_s), PREFILL), LEAST)

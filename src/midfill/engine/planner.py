@@ -8,13 +8,13 @@ the last in that order gives its pages back and is read again later.
 from dataclasses import dataclass
 
 from midfill.engine import pace
+from midfill.engine.lookup import MOST_DRAFT
 from midfill.engine.request import Answer, Counters, Request
 from midfill.engine.runner import GRID, PAGE, Span
 from midfill.engine.tables import Tables, pages_for
 
 AGE = 200  # steps without progress that count as one priority
 DRAFTERS = 4  # more answers than this fill a step without drafts
-DRAFT = 15  # tokens of one draft at most
 SCORED = 256  # tokens of a prompt whose logits are held at once
 HEAD = 1  # pages at the beginning that a shift of the context keeps
 
@@ -182,7 +182,7 @@ class Planner:
             self.shift(answer)
         if not answer.running or not answer.decoding:
             return None
-        most = min(DRAFT, answer.left - 1, self.context - len(answer.tokens))
+        most = min(MOST_DRAFT, answer.left - 1, self.context - len(answer.tokens))
         try:
             guess, looked_up = answer.guess(most, look_up=look_up)
         except Exception as failure:  # the border of a request: its reader gets the error

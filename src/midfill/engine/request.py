@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from midfill.engine.scheduler import Scheduler
 
 AHEAD = 64  # events a reader may be behind before its request waits for it
-Overflow = Literal["refuse", "shift"]  # at the context's end: end there, or forget the oldest text
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +192,6 @@ class Request:
         stop_ids: frozenset[int],
         priority: int,
         client: Hashable,
-        context_overflow: Overflow,
         constraint: Callable[[], Matcher] | None,
         draft: Callable[[], Draft] | None,
     ) -> None:
@@ -204,7 +202,6 @@ class Request:
         self.priority = priority
         self.client = client
         self.constraint, self.draft = constraint, draft
-        self.context_overflow = context_overflow
         self.longest = self._possible(sampling.max_tokens)
         self.grid = len(self.prompt) // GRID * GRID if scheduler.has_grid else 0
         self.cached = 0  # tokens of the prompt that were found read already
@@ -276,7 +273,7 @@ class Request:
         scheduler = self._scheduler
         room = min(scheduler.context, scheduler.runner.pages * PAGE) - len(self.prompt)
         longest = room if tokens is None else tokens
-        if self.context_overflow == "refuse" or scheduler.context < 2 * PAGE:  # too small to shift
+        if self.sampling.overflow == "refuse" or scheduler.context < 2 * PAGE:  # too small to shift
             longest = min(longest, room)
         return longest
 

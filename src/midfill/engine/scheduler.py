@@ -21,7 +21,7 @@ from midfill.config.engine import Sampling
 from midfill.config.model import MLAConfig
 from midfill.engine import pace
 from midfill.engine.planner import Plan, Planner
-from midfill.engine.request import Answer, Counters, Draft, Matcher, Overflow, Request, Token
+from midfill.engine.request import Answer, Counters, Draft, Matcher, Request, Token
 from midfill.engine.results import FinishReason
 from midfill.engine.runner import GRID, PAGE, Runner, Span
 from midfill.engine.sampler import Choice, with_logprob
@@ -92,7 +92,6 @@ class Scheduler:
         client: Hashable = None,
         constraint: Callable[[], Matcher] | None = None,
         draft: Callable[[], Draft] | None = None,
-        context_overflow: Overflow = "refuse",
     ) -> Request:
         """Queue a prompt that fits the context; the request gives its answers' tokens.
 
@@ -107,7 +106,6 @@ class Scheduler:
             stop_ids=stop_ids,
             priority=priority,
             client=client,
-            context_overflow=context_overflow,
             constraint=constraint,
             draft=draft,
         )

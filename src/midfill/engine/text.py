@@ -12,11 +12,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from midfill.config.engine import OPTIONAL, Sampling, SuffixTokens, check_suffix_tokens
-from midfill.config.model import ModelConfig
+from midfill.config.model import GQAConfig, ModelConfig
 from midfill.engine.keystrokes import Keystrokes, check_document, cut_suffix, suffix_limit
 from midfill.engine.lookup import DENSE_COSTS, MOE_COSTS, Lookup
 from midfill.engine.memory import pool_pages
-from midfill.engine.request import Draft, Matcher, Overflow, Request
+from midfill.engine.request import Draft, Matcher, Request
 from midfill.engine.results import Completion, Piece, Prompt, Usage
 from midfill.engine.runner import PAGE, Runner
 from midfill.engine.scheduler import Scheduler
@@ -61,7 +61,8 @@ class Coder:
         """`network`: a Transformer, which gets a pool of pages, or a runner that has one.
 
         `max_running` answers are written at the same time. `strict`: prompts share only what leaves
-        every bit as it is; None: where the runner keeps that promise at all.
+        every bit as it is; None: where that costs nothing, because the runner keeps the promise and the
+        model has one form of attention.
         """
         self.name = name
         self.config: ModelConfig = network.config
@@ -70,11 +71,12 @@ class Coder:
             each = self.config.cache_bytes_per_token(dtype_name(network.dtype)) * PAGE
             network = TorchRunner(network, pool_pages(self.context, each, None))
         self.runner: Runner = network
+        one_form = isinstance(self.config.attention, GQAConfig)
         self.scheduler = Scheduler(
             network,
             context=self.context,
             max_running=max_running,
-            strict=network.invariant if strict is None else strict,
+            strict=network.invariant and one_form if strict is None else strict,
         )
         self._tokenizer = tokenizer
         self.defaults = dict(defaults or {})
@@ -308,7 +310,6 @@ class Coder:
                 client=client,
                 constraint=constraint,
                 draft=draft,
-                context_overflow=cast(Overflow, sampling.overflow),
             )
 
         def turn(p: Prompt) -> Source:

@@ -1,7 +1,7 @@
 """The compiled kernels, where they were built; everything works without them, slower.
 
 `native` is the extension module or None. `MIDFILL_CPU_LEVEL` takes a lower instruction set
-(scalar, avx2, avx512, avx512bf16) or `none`, which switches the extension off.
+(scalar, avx2, avx512, avx512bf16, amx) or `none`, which switches the extension off.
 """
 
 import os

@@ -128,7 +128,7 @@ def _read_index(
     raw = read(length)
     if hashlib.sha256(raw).digest() != checksum:
         return "is damaged"
-    return json.loads(raw), _aligned(HEADER.size + length)
+    return json.loads(raw), aligned(HEADER.size + length)
 
 
 def write_packed(
@@ -147,7 +147,7 @@ def write_packed(
     index, total = _layout(blocks, notes)
     index["origin"] = str(origin)
     raw = json.dumps(index).encode()
-    base = _aligned(HEADER.size + len(raw))
+    base = aligned(HEADER.size + len(raw))
     header = HEADER.pack(
         MAGIC, VERSION, PACKING, len(raw), base + total, source, hashlib.sha256(raw).digest()
     )
@@ -210,7 +210,7 @@ def _layout(blocks: Sequence[Block], notes: Sequence[str]) -> tuple[dict[str, An
     placed, at = {}, 0
     for block in blocks:
         placed[block.name] = {**block.info, "offset": at, "bytes": block.bytes}
-        at = _aligned(at + block.bytes)
+        at = aligned(at + block.bytes)
     return {"blocks": placed, "notes": list(notes)}, at
 
 
@@ -226,8 +226,9 @@ def _stream(blocks: Sequence[Block], report: Report | None) -> Iterator[tuple[in
             if report is not None:
                 report(done, total)
         assert at - start == block.bytes, (block.name, at - start, block.bytes)
-        at = _aligned(at)
+        at = aligned(at)
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
+    """The next place at which a block may begin."""
     return -(-size // ALIGNMENT) * ALIGNMENT

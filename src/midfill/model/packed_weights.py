@@ -34,10 +34,10 @@ from midfill.model.gguf import TensorInfo
 from midfill.model.gguf_weights import GGUFWeights, unpermute
 from midfill.model.hf_weights import SAFETENSORS_DTYPES, BinWeights, SafetensorsWeights
 from midfill.model.packed_file import (
-    ALIGNMENT,
     Block,
     PackedFile,
     Report,
+    aligned,
     hash_of,
     hold_in_memory,
     open_packed,
@@ -355,8 +355,8 @@ class _Plan:
                 tuple(self._as_bf16(m, "experts differ in type") for m in e) for e in experts
             ]
         gate, up, down = experts[0]
-        down_at = _aligned(gate.bytes + up.bytes)
-        stride = _aligned(down_at + down.bytes)
+        down_at = aligned(gate.bytes + up.bytes)
+        stride = aligned(down_at + down.bytes)
 
         def chunks() -> Iterator[np.ndarray]:
             for gate, up, down in experts:
@@ -561,7 +561,3 @@ def _bytes(tensor: Tensor) -> np.ndarray:
 
 def _row_bytes(kind: str, cols: int) -> int:
     return cols // TYPES[kind].elements * TYPES[kind].bytes
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -96,7 +96,7 @@ class Loading:
         bool,
         typer.Option(
             "--cache-file/--no-cache-file",
-            help="Keep the repacked weights as a mapped file in the cache folder.",
+            help="Keep repacked weights of 256 MiB or more as a mapped file in the cache folder.",
         ),
     ] = True
     strict: Annotated[

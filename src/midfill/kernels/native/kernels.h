@@ -49,7 +49,7 @@ struct Attention {
   const uint16_t* const* keys;    // one per page
   const uint16_t* const* values;  // one per page; unused with a key_stride
   uint16_t* turned;               // with a key_stride: room for the values of a page
-  int pages;
+  int pages;       // in keys and values; the next one may be asked for ahead
   float* scratch;  // attention_scratch(rows) floats
 };
 
@@ -78,6 +78,8 @@ struct Kernels {
   void (*add)(float* x, const float* y, int n);                // x += y
   void (*add_scaled)(float* x, const float* y, float w, int n);  // x += w * y
 
+  // For each query row: the largest scaled score, the sum of the exponentials and the weighted values
+  // over the tokens it sees; not yet divided. Rows that see none have the sum 0.
   void (*attend)(const Attention& a, Gathered out);
   // acc becomes the two together, for one row; `first` means acc holds nothing yet.
   void (*combine)(float* top, float* sum, float* value, float top2, float sum2,
@@ -88,7 +90,9 @@ struct Kernels {
   void (*latent_write8)(const float* x, int n, int8_t* q, uint16_t* scales);
 
   // One page of latents expanded for one head. k_weight: bfloat16 [key_width][latent], v_weight:
-  // a BF16 matrix of value_width rows. The shared rotary keys follow the expanded ones.
+  // a BF16 matrix of value_width rows. The shared rotary keys follow the expanded ones. rows: bfloat16
+  // [64][stride]. latent_keys: scratch [4][(latent + rope) / 2][16][2]; keys and values as in Attention,
+  // of key width key_width + rope.
   void (*expand_page)(const uint16_t* rows, int stride, int latent, int rope, const uint16_t* k_weight,
                       int key_width, const Matrix& v_weight, int value_first_panel, int value_width,
                       uint16_t* latent_keys, uint16_t* keys, uint16_t* values);

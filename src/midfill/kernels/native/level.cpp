@@ -19,7 +19,7 @@ typedef uint32_t __attribute__((may_alias)) Pair;   // two bfloat16
 
 // What becomes of weights that are asked for ahead of their use: they are needed AGAIN for more
 // rows, or pass by once, beside the caches or through the second level (see `beside_caches`).
-// SOON is what lies there itself.
+// SOON asks for exactly this address, the others for what lies some KiB behind it.
 enum class Ask { AGAIN, BESIDE, THROUGH, SOON };
 
 template <Ask ask> INLINE void ask_for(const void* at) {
@@ -146,7 +146,7 @@ template <Kind K> struct Quantised {
   }
 
   template <Ask ask, int R, int P>
-  INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
+  INLINE void sums(const uint8_t* panel, size_t step, int cols, const Rows& x,
                    const int32_t* rows, F (&out)[R][P]) {
     const Word* q[R];
     const float* scale[R];
@@ -197,7 +197,7 @@ INLINE void dot_pairs(const Pair* const* a, const uint16_t* const* b, int pairs,
 struct Bf16 {
   static constexpr int panels = 2, rows = 8;
   template <Ask ask, int R, int P>
-  INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
+  INLINE void sums(const uint8_t* panel, size_t step, int cols, const Rows& x,
                    const int32_t* rows, F (&out)[R][P]) {
     const Pair* a[R];
     const uint16_t* b[P];
@@ -213,7 +213,7 @@ struct Bf16 {
 struct F32 {
   static constexpr int panels = 2, rows = 8;
   template <Ask ask, int R, int P>
-  INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
+  INLINE void sums(const uint8_t* panel, size_t step, int cols, const Rows& x,
                    const int32_t* rows, F (&out)[R][P]) {
     for (int r = 0; r < R; r++)
       for (int p = 0; p < P; p++) out[r][p] = f_zero();
@@ -235,7 +235,7 @@ struct F32 {
 struct F16 {
   static constexpr int panels = 2, rows = 8;
   template <Ask ask, int R, int P>
-  INLINE void tile(const uint8_t* panel, size_t step, int cols, const Rows& x,
+  INLINE void sums(const uint8_t* panel, size_t step, int cols, const Rows& x,
                    const int32_t* rows, F (&out)[R][P]) {
     for (int r = 0; r < R; r++)
       for (int p = 0; p < P; p++) out[r][p] = f_zero();
@@ -264,7 +264,7 @@ INLINE void block(const Matrix& w, int panel, int first, const Rows& x, const in
   for (int r = 0; r < R; r++) rows[r] = index ? index[from + r] : from + r;
   F sums[R][P];
   size_t step = w.panel_stride();
-  Product::template tile<ask, R, P>(w.data + panel * step, step, w.cols, x, rows, sums);
+  Product::template sums<ask, R, P>(w.data + panel * step, step, w.cols, x, rows, sums);
   for (int r = 0; r < R; r++)
     for (int p = 0; p < P; p++) {
       if (w.bias) sums[r][p] = f_add(sums[r][p], f_load(w.bias + 16 * (panel + p)));
@@ -680,9 +680,9 @@ void expand_page(const uint16_t* rows, int stride, int latent, int rope, const u
   int all = (latent + rope) / 2, pairs = (key_width + rope) / 2;
   constexpr int R = TILES ? 16 : BLOCK_ROWS >= 8 ? 8 : 2;
   Tiles tiles;
-  for (int tile = 0; tile < 4; tile++)
-    transpose_pairs(rows + 16 * tile * static_cast<size_t>(stride), stride, all,
-                    latent_keys + 32 * static_cast<size_t>(all) * tile);
+  for (int sixteen = 0; sixteen < 4; sixteen++)
+    transpose_pairs(rows + 16 * sixteen * static_cast<size_t>(stride), stride, all,
+                    latent_keys + 32 * static_cast<size_t>(all) * sixteen);
   float block[R * 64];
   // Keys: 16 tokens are the lanes, rows of the weight are broadcast.
   for (int j = 0; j < key_width; j += R) {
@@ -690,13 +690,13 @@ void expand_page(const uint16_t* rows, int stride, int latent, int rope, const u
     pair_product(tiles, k_weight + static_cast<size_t>(j) * latent, latent, n, latent_keys,
                  32 * static_cast<size_t>(all), 4, latent / 2, block, 64, false);
     for (int i = 0; i + 1 < n; i += 2)
-      for (int tile = 0; tile < 4; tile++)
-        f_store_pairs(keys + 32 * (static_cast<size_t>(pairs) * tile + (j + i) / 2),
-                      f_load(block + 64 * i + 16 * tile), f_load(block + 64 * (i + 1) + 16 * tile));
+      for (int sixteen = 0; sixteen < 4; sixteen++)
+        f_store_pairs(keys + 32 * (static_cast<size_t>(pairs) * sixteen + (j + i) / 2),
+                      f_load(block + 64 * i + 16 * sixteen), f_load(block + 64 * (i + 1) + 16 * sixteen));
   }
-  for (int tile = 0; tile < 4; tile++)
-    memcpy(keys + 32 * (static_cast<size_t>(pairs) * tile + key_width / 2),
-           latent_keys + 32 * (static_cast<size_t>(all) * tile + latent / 2), sizeof(uint16_t) * 32 * (rope / 2));
+  for (int sixteen = 0; sixteen < 4; sixteen++)
+    memcpy(keys + 32 * (static_cast<size_t>(pairs) * sixteen + key_width / 2),
+           latent_keys + 32 * (static_cast<size_t>(all) * sixteen + latent / 2), sizeof(uint16_t) * 32 * (rope / 2));
   // Values: 16 features are the lanes, tokens are broadcast.
   const uint16_t* w = reinterpret_cast<const uint16_t*>(v_weight.data + v_first * v_weight.panel_stride());
   size_t step = v_weight.panel_stride() / sizeof(uint16_t);

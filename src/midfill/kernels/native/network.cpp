@@ -14,7 +14,7 @@ namespace {
 
 constexpr int QUERY_ROWS = 64;       // query rows of a piece of attention
 constexpr int CHUNK_ROWS = 128;      // rows of activations that a thread's scratch holds at once
-constexpr int FEW_ROWS = 8;          // rows that read a weight for themselves
+constexpr int FEW_ROWS = 8;          // a weight is streamed once for so many (BLOCK_ROWS); more are prepared
 constexpr int PANELS_TOGETHER = 8;   // with more rows, panels of a task
 constexpr int GROUPS_TOGETHER = 4;   // and groups of 4 panels of gate and up
 constexpr size_t TASK_BYTES = 131072;  // of weights, about: small enough to balance the threads
@@ -279,11 +279,11 @@ void Network::norm(const float* weight, Wanted wanted) {
 
 namespace {
 
-// In how many tasks `total` panels are cut. With many rows a task has several panels: what a kernel
-// does to the rows first, it does once for all of them.
-int tasks_of(int total, size_t bytes, int n) {
+// In how many tasks `total` pieces of weights are cut. With many rows a task has `together` pieces: what
+// a kernel does to the rows first, it does once for all of them.
+int tasks_of(int total, int together, size_t bytes, int n) {
   const int least = std::min(total, 4 * Pool::shared().threads());
-  const int most = n > FEW_ROWS ? std::max(least, total / PANELS_TOGETHER) : total;
+  const int most = n > FEW_ROWS ? std::max(least, total / together) : total;
   return std::clamp(static_cast<int>(bytes * std::min(n, 16) / TASK_BYTES), least, most);
 }
 
@@ -298,7 +298,7 @@ void Network::linear(const std::vector<const Matrix*>& matrices, const std::vect
     total += panels;
     bytes += panels * w->panel_stride();
   }
-  const int tasks = tasks_of(total, bytes, n);
+  const int tasks = tasks_of(total, PANELS_TOGETHER, bytes, n);
   Pool::shared().run(tasks, [&](int task, int) {
     int from = static_cast<int>(static_cast<int64_t>(total) * task / tasks);
     int to = static_cast<int>(static_cast<int64_t>(total) * (task + 1) / tasks);
@@ -316,7 +316,7 @@ void Network::linear(const std::vector<const Matrix*>& matrices, const std::vect
 void Network::add_linear(const Matrix& w, const Rows& x, int n) {
   int total = (w.rows + PANEL - 1) / PANEL;
   size_t bytes = total * w.panel_stride();
-  const int tasks = std::max(tasks_of(total, bytes, n), (total + 15) / 16);
+  const int tasks = std::max(tasks_of(total, PANELS_TOGETHER, bytes, n), (total + 15) / 16);
   Pool::shared().run(tasks, [&](int task, int thread) {
     int first = static_cast<int>(static_cast<int64_t>(total) * task / tasks);
     int last = static_cast<int>(static_cast<int64_t>(total) * (task + 1) / tasks);
@@ -740,10 +740,8 @@ void Network::feed_forward(const Layer& layer) {
   norm(layer.ffn_norm, in);
   hidden_ = make_rows(hidden_memory_, n_, layer.down.cols, between);
   int groups = hidden_.stride / 32;
-  size_t bytes = layer.gate_up.panel_stride() * (layer.gate_up.rows / PANEL) * std::min(n_, 16);
-  const int least = std::min(groups, 4 * Pool::shared().threads());
-  const int most = n_ > FEW_ROWS ? std::max(least, groups / GROUPS_TOGETHER) : groups;
-  const int tasks = std::clamp(static_cast<int>(bytes / TASK_BYTES), least, most);
+  const size_t bytes = layer.gate_up.panel_stride() * (layer.gate_up.rows / PANEL);
+  const int tasks = tasks_of(groups, GROUPS_TOGETHER, bytes, n_);
   Pool::shared().run(tasks, [&](int task, int thread) {
     int first = static_cast<int>(static_cast<int64_t>(groups) * task / tasks);
     int last = static_cast<int>(static_cast<int64_t>(groups) * (task + 1) / tasks);

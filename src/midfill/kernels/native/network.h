@@ -71,6 +71,8 @@ struct PageStore {
   bool int8 = false;
 };
 
+// New tokens of one sequence: `rows` of them from position `start` on. Positions below `expanded` are read
+// in the expanded form; the logits of the last `wanted` are given.
 struct SpanIn {
   int rows, start, expanded, wanted;
   const int32_t* pages;

@@ -30,8 +30,6 @@ INLINE uint16_t to_bf16(float f) {
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-INLINE float from_bf16(uint16_t h) { return bits_to_float(static_cast<uint32_t>(h) << 16); }
-
 #if defined(__AVX512F__)
 
 struct F { __m512 v; };

@@ -4,7 +4,8 @@
 //
 // Whole numbers come out as they do from `Quantised`, to the bit. Sums of bfloat16 run in an order of
 // their own, 32 columns at a time, so that at this level every such product goes through tiles, also
-// that of one row: only the width decides.
+// that of one row: only the width decides. Only Intel has AMX, so what passes by once is asked for
+// through the second level.
 #pragma once
 
 // The shape of the eight tiles: 0 to 3 are sums, 4 and 5 rows of activations, 6 and 7 weights.
@@ -50,7 +51,7 @@ struct Room {
       free(at);
       size = (bytes + 4095) / 4096 * 4096;
       at = static_cast<uint8_t*>(aligned_alloc(4096, size));
-      if (at == nullptr) abort();  // as everywhere else here, there is no way back from this depth
+      if (at == nullptr) abort();  // a pool thread has nobody to throw to
     }
     return at;
   }
