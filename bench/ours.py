@@ -87,7 +87,7 @@ class Midfill:
                 )
                 for token, (place, p, e) in zip(tokens, rows, strict=True)
             ]  # fmt: skip
-            tokens = self.runner.step(spans).argmax(1).tolist()
+            tokens = self.runner.step(spans).numpy().argmax(1).tolist()
             ids.append(tokens)
         seconds = time.perf_counter() - start
         return {"seconds": seconds, "tokens": count * len(active), "ids": ids}

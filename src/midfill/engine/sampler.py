@@ -50,7 +50,7 @@ class Sampler:
             adjusted = adjusted.masked_fill(~mask, -torch.inf)
         s = self.sampling
         if s.temperature == 0:
-            token = int(adjusted.argmax())
+            token = most_likely(adjusted)
         else:  # from the maximum down: a temperature near zero overflows nothing
             token = self._draw((adjusted.double() - adjusted.max()) / s.temperature)
         return self.take(token, logits)
@@ -95,6 +95,13 @@ class Sampler:
         point = self._uniform() * probs.sum()
         at = torch.searchsorted(probs.cumsum(0), point, right=True)
         return int(ids[min(int(at), len(ids) - 1)])
+
+
+def most_likely(logits: Float[Tensor, " W"]) -> int:
+    """The id of the largest logit, the lowest of equal ones."""
+    if logits.device.type == "cpu":  # numpy looks ten times as fast
+        return int(logits.float().numpy().argmax())
+    return int(logits.argmax())
 
 
 def nucleus(
