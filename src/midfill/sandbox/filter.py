@@ -1,0 +1,130 @@
+"""The seccomp filter of untrusted programs: which system calls they may not make.
+
+A filter is a small program in classic BPF that the kernel runs before each system call of the process
+and of all its children. `filter_program` builds its bytes for one kind of machine. What is not named
+here is allowed: isolation comes from namespaces and Landlock, and the filter takes away what goes
+around them (other processes' memory, new namespaces, sockets, shared memory that outlives a run) and
+the large, rarely used parts of the kernel.
+"""
+
+import struct
+from dataclasses import dataclass
+
+ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000  # SECCOMP_RET_*; FAIL with an errno
+EPERM, EAGAIN, ENOSYS = 1, 11, 38
+
+LOAD, JUMP_EQUAL, JUMP_FROM, JUMP_BITS, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
+X32 = 0x40000000  # bit of the x32 numbers, which would go around the list
+
+CLONE_THREAD = 0x00010000
+NEW_NAMESPACES = 0x7E020000  # user, mnt, pid, net, ipc, uts, cgroup
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # ioctls that type into a terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Numbers of one architecture; `column` says which of DENIED's."""
+
+    architecture: int
+    column: int
+    clone: int
+    ioctl: int
+    forks: tuple[int, ...]  # besides clone and clone3
+
+
+MACHINES = {
+    "x86_64": Machine(0xC000003E, 0, clone=56, ioctl=16, forks=(57, 58)),
+    "aarch64": Machine(0xC00000B7, 1, clone=220, ioctl=29, forks=()),
+}
+CLONE3 = 435  # everywhere
+
+# Name: number on x86-64, on AArch64; None: does not exist there.
+DENIED: dict[str, tuple[int | None, int | None]] = {
+    # sockets of any family; a pair of connected ones stays allowed
+    "socket": (41, 198),
+    # other processes
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440), "kcmp": (312, 272), "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438), "pidfd_send_signal": (424, 424), "move_pages": (279, 239),
+    "migrate_pages": (256, 238),
+    # namespaces and mounts
+    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
+    "pivot_root": (155, 41), "chroot": (161, 51), "fsopen": (430, 430), "fsconfig": (431, 431),
+    "fsmount": (432, 432), "fspick": (433, 433), "open_tree": (428, 428), "move_mount": (429, 429),
+    "mount_setattr": (442, 442),
+    # large parts of the kernel that no such program needs
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "fanotify_init": (300, 262), "lookup_dcookie": (212, 18), "vmsplice": (278, 75),
+    "memfd_secret": (447, 447),
+    # keys
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
+    # memory and queues that outlive the process
+    "shmget": (29, 194), "shmat": (30, 196), "semget": (64, 190), "msgget": (68, 186),
+    "mq_open": (240, 180),
+    # handles that go around paths, and devices
+    "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264), "mknod": (133, None),
+    "mknodat": (259, 33),
+    # the machine
+    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
+    "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142),
+    "swapon": (167, 224), "swapoff": (168, 225), "syslog": (103, 116), "acct": (163, 89),
+    "quotactl": (179, 60), "sethostname": (170, 161), "setdomainname": (171, 162),
+    "clock_settime": (227, 112), "clock_adjtime": (305, 266), "settimeofday": (164, 170),
+    "adjtimex": (159, 171), "iopl": (172, None), "ioperm": (173, None), "personality": (135, 92),
+    "vhangup": (153, 58), "uselib": (134, None), "nfsservctl": (180, 42),
+}  # fmt: skip
+
+
+def filter_program(machine: str, alone: bool = False) -> bytes:
+    """The BPF instructions for `machine`, as `platform.machine()` calls it; 8 bytes each.
+
+    Listed calls answer EPERM, clone3 ENOSYS (libc then falls back to clone, whose flags a filter can
+    read). Calls of another architecture kill the process. `alone`: no new processes either (EAGAIN);
+    threads stay allowed. Raises KeyError for a machine that has no numbers here.
+    """
+    m = MACHINES[machine]
+    code = [
+        _op(LOAD, ARCHITECTURE),
+        _op(JUMP_EQUAL, m.architecture, true=1),
+        _op(RETURN, KILL),
+        _op(LOAD, NUMBER),
+    ]
+    if machine == "x86_64":
+        code += [_op(JUMP_FROM, X32, false=1), _op(RETURN, KILL)]
+    code += _answer(CLONE3, FAIL | ENOSYS)
+    arguments = [
+        _op(LOAD, ARGUMENTS),
+        _op(JUMP_BITS, NEW_NAMESPACES, false=1),
+        _op(RETURN, FAIL | EPERM),
+    ]
+    if alone:
+        arguments += [_op(JUMP_BITS, CLONE_THREAD, true=1), _op(RETURN, FAIL | EAGAIN)]
+        for number in m.forks:
+            code += _answer(number, FAIL | EAGAIN)
+    arguments.append(_op(RETURN, ALLOW))
+    code += [_op(JUMP_EQUAL, m.clone, false=len(arguments)), *arguments]
+    arguments = [
+        _op(LOAD, ARGUMENTS + 8),
+        _op(JUMP_EQUAL, TIOCSTI, true=2),
+        _op(JUMP_EQUAL, TIOCLINUX, true=1),
+        _op(RETURN, ALLOW),
+        _op(RETURN, FAIL | EPERM),
+    ]
+    code += [_op(JUMP_EQUAL, m.ioctl, false=len(arguments)), *arguments]
+    numbers = [number[m.column] for number in DENIED.values()]
+    listed = sorted(number for number in numbers if number is not None)
+    for i, number in enumerate(listed):  # every hit jumps over the others and over ALLOW
+        code.append(_op(JUMP_EQUAL, number, true=len(listed) - i))
+    code += [_op(RETURN, ALLOW), _op(RETURN, FAIL | EPERM)]
+    return b"".join(code)
+
+
+def _answer(number: int, answer: int) -> list[bytes]:
+    return [_op(JUMP_EQUAL, number, false=1), _op(RETURN, answer)]
+
+
+def _op(code: int, value: int, true: int = 0, false: int = 0) -> bytes:
+    """One instruction; a comparison skips `true` or `false` of the following ones."""
+    return struct.pack("=HBBI", code, true, false, value)

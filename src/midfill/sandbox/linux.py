@@ -1,0 +1,141 @@
+"""What Linux offers to lock a process in, called through libc: no dependency, no compiled code.
+
+Every function acts on the calling process, and raises OSError with the kernel's answer.
+"""
+
+import ctypes
+import os
+import platform
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from midfill.sandbox.filter import filter_program
+
+# namespaces
+NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x80, 0x20000, 0x2000000, 0x4000000, 0x8000000
+NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
+
+# mount
+READ_ONLY, NOSUID, NODEV, NOEXEC, REMOUNT = 1, 2, 4, 8, 32
+BIND, RECURSIVE, PRIVATE = 4096, 16384, 1 << 18
+DETACH = 2
+
+# prctl
+PARENT_DIES, DUMPABLE, NO_NEW_PRIVILEGES, SECCOMP, CHILD_SUBREAPER = 1, 4, 38, 22, 36
+
+# Landlock
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+RULE_PATH_BENEATH, VERSION = 1, 1
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
+TRUNCATE, IOCTL_DEVICE = 1 << 14, 1 << 15
+FILE_RIGHTS = (
+    EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEVICE
+)  # what a plain file can have
+READ = EXECUTE | READ_FILE | READ_DIR
+RIGHTS_BY_VERSION = (0, 13, 14, 15, 15, 16)  # how many bits of file rights a version knows
+NETWORK, SCOPES = 3, 3  # bind and connect; abstract sockets and signals
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+    return result
+
+
+def syscall(number: int, *arguments: object) -> int:
+    """A system call by its number."""
+    return _checked(_libc.syscall(ctypes.c_long(number), *arguments), f"system call {number}")
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces in `flags` for new ones; of pids, the children do."""
+    _checked(_libc.unshare(flags), "unshare")
+
+
+def mount(source: str, target: str | Path, kind: str, flags: int, data: str = "") -> None:
+    """mount(2)."""
+    _checked(
+        _libc.mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), data.encode()),
+        f"mount {target}",
+    )  # fmt: skip
+
+
+def unmount(target: str | Path, flags: int = 0) -> None:
+    """umount2(2)."""
+    _checked(_libc.umount2(os.fsencode(target), flags), f"umount {target}")
+
+
+def pivot_root(new: str | Path, put_old: str | Path) -> None:
+    """Make `new` the root; the old one appears at `put_old`, inside it."""
+    number = {"x86_64": 155, "aarch64": 41}[platform.machine()]
+    syscall(number, os.fsencode(new), os.fsencode(put_old))
+
+
+def prctl(option: int, value: int = 0) -> int:
+    """prctl(2) with one value."""
+    return _checked(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")
+
+
+def landlock_version() -> int:
+    """The Landlock version of this kernel; 0 where it has none or has it switched off."""
+    try:
+        return syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(VERSION))
+    except OSError:
+        return 0
+
+
+def landlock(read: Iterable[Path], write: Iterable[Path] = ()) -> None:
+    """From now on only what lies beneath these paths can be opened, and no TCP port used.
+
+    Paths that do not exist are left out. Also kept from now on: signals to processes outside, and
+    abstract sockets of theirs (version 6). Needs `NO_NEW_PRIVILEGES`.
+    """
+    version = landlock_version()
+    if version == 0:
+        raise OSError(95, "this kernel has no Landlock")
+    rights = (1 << RIGHTS_BY_VERSION[min(version, len(RIGHTS_BY_VERSION) - 1)]) - 1
+    handled = struct.pack(
+        "=QQQ", rights, NETWORK if version >= 4 else 0, SCOPES if version >= 6 else 0
+    )
+    size = 8 if version < 4 else 16 if version < 6 else 24
+    ruleset = syscall(CREATE_RULESET, handled, ctypes.c_size_t(size), ctypes.c_uint32(0))
+    try:
+        for paths, allowed in ((read, READ), (write, rights)):
+            for path in paths:
+                _allow(ruleset, path, allowed & rights)
+        syscall(RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+    finally:
+        os.close(ruleset)
+
+
+def _allow(ruleset: int, path: Path, rights: int) -> None:
+    try:
+        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        if not path.is_dir():
+            rights &= FILE_RIGHTS
+        rule = struct.pack("=Qi", rights, opened)
+        syscall(
+            ADD_RULE,
+            ctypes.c_int(ruleset),
+            ctypes.c_int(RULE_PATH_BENEATH),
+            rule,
+            ctypes.c_uint32(0),
+        )
+    finally:
+        os.close(opened)
+
+
+def seccomp(alone: bool = False) -> None:
+    """Install the filter of `filter_program` for good. Needs `NO_NEW_PRIVILEGES`."""
+    code = filter_program(platform.machine(), alone)
+    held = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(held))  # struct sock_fprog
+    _checked(_libc.prctl(SECCOMP, ctypes.c_ulong(2), program, 0, 0), "seccomp")
