@@ -1,32 +1,47 @@
-"""Values across the wall: the exact builtin types in binary, nothing else.
+"""Values across the wall between a program and its tests: exact builtin types in binary, nothing else.
 
-What a program under test returns is data of somebody who may want to harm whoever reads it. So it is
-not pickled (which runs code) and not parsed as a literal (a hostile 4 MiB literal costs gigabytes):
-every value is a tag, a length and bytes, decoding is linear in their number, and the limits are checked
-before anything is allocated. A subclass of a builtin type crosses as its base. Whatever else there is
-crosses as a token, which is true and equal to nothing but itself.
+What a program under test returns comes from somebody who may want to harm whoever reads it. So it is
+not pickled (which runs code) and not parsed as a literal (4 MiB of hostile literal cost gigabytes and
+seconds). A message is five columns: one tag per value in the order of a walk through it, then lengths,
+small integers, floats, and the bytes of texts. Before anything is built, counting tags tells what the
+message would cost; a walk then takes from the columns. A subclass of a builtin type crosses as its
+base. Whatever else there is crosses as a token, which is true and equal to nothing but itself.
 
-    N T F                  None, True, False
-    i length bytes         int, big-endian two's complement
-    f c                    8 and 16 bytes: float, complex; NaN and -0.0 as they are
-    s b length bytes       str in UTF-8 (lone surrogates kept), bytes
-    l t S Z count values   list, tuple, set, frozenset
-    d count key value ...  dict, in its order
-    o number               a token
+    N T F        None, True, False             l t S Z    list, tuple, set, frozenset: a length
+    i f c r      from the integers (r: range,  d          dict: a length; keys and values in turn
+                 3) or the floats (c: 2)       s b I      str in UTF-8, bytes, integer of any size: a length
+                                               o          a token: its number among the lengths
 """
 
 import struct
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 FRAME = 64 << 20  # bytes of one message
 DEPTH = 50  # lists in lists
-ELEMENTS = 2_000_000  # values in one message
+EFFORT = 2_000_000  # of building a message, by the weights below
+MEMORY = 96 << 20  # bytes that its values may take
+SAME_HASH = 16  # keys of one message whose hashes are equal: more would make a dict quadratic
+LONG_RUN = 16  # from this many elements on, columns are looked at as a whole
 
-_LENGTH, _FLOAT, _COMPLEX = struct.Struct(">I"), struct.Struct(">d"), struct.Struct(">dd")
-_SINGLE = {b"N": None, b"T": True, b"F": False}
-_SEQUENCES = {b"l": list, b"t": tuple, b"S": set, b"Z": frozenset}
+_HEADER = struct.Struct("<5I")
+_CHEAP, _TEXTS, _CONTAINERS = b"NTFifr", b"csbIo", b"ltSZd"
+_EFFORTS = {**dict.fromkeys(_CHEAP, 1), **dict.fromkeys(_TEXTS, 4), **dict.fromkeys(_CONTAINERS, 8)}
+# Bytes of an empty one with its place in a list; what grows with its length is added on the way.
+_BYTES = dict(
+    zip(
+        b"NTFifcrsbIoltSZd",
+        (8, 8, 8, 40, 32, 40, 160, 72, 48, 40, 120, 96, 64, 240, 240, 96),
+        strict=True,
+    )
+)
+_PER_KEY = 110  # bytes of a set's or dict's table, at its emptiest
+_SAME = {ord("N"): None, ord("T"): True, ord("F"): False}
+_SEQUENCES = {ord("l"): list, ord("t"): tuple, ord("S"): set, ord("Z"): frozenset}
 _TAGS = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}
+_BASES = (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range)
 
 
 class CodecError(ValueError):
@@ -40,123 +55,311 @@ class Token:
     number: int
 
 
-def encode(value: object, hold: Callable[[object], int] | None = None) -> bytes:
-    """A value as bytes. `hold` keeps an object of another type and numbers it; without it: CodecError."""
-    out = bytearray()
-    left = ELEMENTS
+def encode(value: object, other: Callable[[object], object] | None = None) -> bytes:
+    """A value as bytes.
 
-    def put(value: object, depth: int) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0 or depth > DEPTH or len(out) > FRAME:
+    `other` is asked for what stands in for an object of any other type: a Token, or a value of the
+    types above. Raises CodecError where there is no such stand-in, or for too large a value.
+    """
+    writer = _Writer(other)
+    writer.put(value, 0)
+    columns = (
+        writer.tags,
+        writer.lengths.tobytes(),
+        writer.integers.tobytes(),
+        writer.floats.tobytes(),
+        writer.texts,
+    )
+    if _HEADER.size + sum(map(len, columns)) > FRAME:
+        raise CodecError("the value is too large")
+    return _HEADER.pack(*map(len, columns)) + b"".join(columns)
+
+
+class _Writer:
+    """The five columns while they grow."""
+
+    def __init__(self, other: Callable[[object], object] | None) -> None:
+        self.tags, self.texts = bytearray(), bytearray()
+        self.lengths, self.integers, self.floats = array("I"), array("q"), array("d")
+        self.other = other
+
+    def put(self, value: object, depth: int) -> None:
+        if depth > DEPTH or len(self.tags) > EFFORT or len(self.texts) > FRAME:
             raise CodecError("the value is too large or too deep")
-        kind = _base(value)
-        if value is None or kind is bool:
-            out.extend(b"N" if value is None else b"T" if value else b"F")
-        elif kind is int:
-            number = int.__index__(value)  # type: ignore[arg-type]
-            sized(b"i", number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True))
-        elif kind is float:
-            out.extend(b"f" + _FLOAT.pack(float.__float__(value)))  # type: ignore[arg-type]
-        elif kind is complex:
-            both = complex.__complex__(value)  # type: ignore[arg-type]
-            out.extend(b"c" + _COMPLEX.pack(both.real, both.imag))
-        elif kind is str:
-            sized(b"s", str.encode(value, "utf-8", "surrogatepass"))  # type: ignore[arg-type]
-        elif kind is bytes:
-            sized(b"b", bytes.__getitem__(value, slice(None)))  # type: ignore[arg-type]
-        elif kind is dict:
-            items = list(dict.items(value))  # type: ignore[arg-type]
-            out.extend(b"d" + _LENGTH.pack(len(items)))
-            for key, item in items:
-                put(key, depth + 1)
-                put(item, depth + 1)
-        elif kind in _TAGS:
-            items = list(kind.__iter__(value))  # type: ignore[attr-defined]
-            out.extend(_TAGS[kind] + _LENGTH.pack(len(items)))
-            for item in items:
-                put(item, depth + 1)
-        elif hold is not None:
-            out.extend(b"o" + _LENGTH.pack(hold(value)))
+        kind = type(value)
+        if kind not in _PUT:
+            kind = _base(value)
+        put = _PUT.get(kind)
+        if put is None:
+            self.put_other(value, depth)
+        else:
+            put(self, value, depth)
+
+    def put_other(self, value: object, depth: int) -> None:
+        stand_in = value if isinstance(value, Token) or self.other is None else self.other(value)
+        if isinstance(stand_in, Token):
+            self.tags += b"o"
+            self.lengths.append(stand_in.number)
+        elif type(stand_in) in _PUT:
+            self.put(stand_in, depth)
         else:
             raise CodecError(f"a {type(value).__name__} cannot cross")
 
-    def sized(tag: bytes, data: bytes) -> None:
+    def put_single(self, value: object, depth: int) -> None:
+        self.tags += b"N" if value is None else b"T" if value else b"F"
+
+    def put_int(self, value: int, depth: int) -> None:
+        number = int.__index__(value)
+        if -(1 << 63) <= number < 1 << 63:
+            self.tags += b"i"
+            self.integers.append(number)
+        else:
+            self.sized(b"I", number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True))
+
+    def put_float(self, value: float, depth: int) -> None:
+        self.tags += b"f"
+        self.floats.append(float.__float__(value))
+
+    def put_complex(self, value: complex, depth: int) -> None:
+        exact = complex.__complex__(value)
+        self.tags += b"c"
+        self.floats.extend((exact.real, exact.imag))
+
+    def put_range(self, value: range, depth: int) -> None:
+        try:
+            self.integers.extend(array("q", (value.start, value.stop, value.step)))
+        except OverflowError:
+            raise CodecError("a range is too large to cross") from None
+        self.tags += b"r"
+
+    def put_str(self, value: str, depth: int) -> None:
+        self.sized(b"s", str.encode(value, "utf-8", "surrogatepass"))
+
+    def put_bytes(self, value: bytes, depth: int) -> None:
+        self.sized(b"b", bytes.__getitem__(value, slice(None)))
+
+    def sized(self, tag: bytes, data: bytes) -> None:
         if len(data) > FRAME:
             raise CodecError("the value is too large")
-        out.extend(tag + _LENGTH.pack(len(data)))
-        out.extend(data)
+        self.tags += tag
+        self.lengths.append(len(data))
+        self.texts += data
 
-    put(value, 0)
-    if len(out) > FRAME:
-        raise CodecError("the value is too large")
-    return bytes(out)
+    def put_sequence(self, value: Iterable[object], depth: int) -> None:
+        kind = type(value) if type(value) in _TAGS else _base(value)
+        items = list(kind.__iter__(value))
+        self.tags += _TAGS[kind]
+        self.lengths.append(len(items))
+        self.put_all(items, depth + 1)
 
+    def put_dict(self, value: dict, depth: int) -> None:
+        items = list(dict.items(value))
+        self.tags += b"d"
+        self.lengths.append(len(items))
+        self.put_all(chain.from_iterable(items), depth + 1)
 
-def _base(value: object) -> type:
-    """The builtin type that `value` is of, or is of a subclass of; else `object`."""
-    for kind in type.__mro__.__get__(type(value)):  # not what the class says about itself
-        if kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict):
-            return kind
-    return object
+    def put_all(self, items: Iterable[object], depth: int) -> None:
+        if isinstance(items, list) and len(items) >= LONG_RUN and self.put_run(items):
+            return
+        for item in items:
+            self.put(item, depth)
 
-
-def decode(data: bytes) -> object:
-    """The value of a message. Raises CodecError for anything that `encode` would not have written."""
-    if len(data) > FRAME:
-        raise CodecError("the message is too large")
-    at, left = 0, ELEMENTS
-
-    def take(count: int) -> bytes:
-        nonlocal at
-        if count > len(data) - at:
-            raise CodecError("the message ends early")
-        at += count
-        return data[at - count : at]
-
-    def count() -> int:
-        return _LENGTH.unpack(take(4))[0]
-
-    def get(depth: int) -> object:
-        nonlocal left
-        left -= 1
-        if left < 0 or depth > DEPTH:
-            raise CodecError("the value is too large or too deep")
-        tag = take(1)
-        if tag in _SINGLE:
-            return _SINGLE[tag]
-        if tag == b"i":
-            return int.from_bytes(take(count()), "big", signed=True)
-        if tag == b"f":
-            return _FLOAT.unpack(take(8))[0]
-        if tag == b"c":
-            return complex(*_COMPLEX.unpack(take(16)))
-        if tag == b"s":
-            try:
-                return take(count()).decode("utf-8", "surrogatepass")
-            except UnicodeDecodeError as error:
-                raise CodecError("a text is not UTF-8") from error
-        if tag == b"b":
-            return take(count())
-        if tag == b"o":
-            return Token(count())
-        if tag not in _SEQUENCES and tag != b"d":
-            raise CodecError("there is no such tag")
-        size = count()
-        if size * (2 if tag == b"d" else 1) > len(data) - at:  # every value takes a byte at least
-            raise CodecError("the message ends early")
+    def put_run(self, items: list) -> bool:
+        """Append many values of one small type at once; False: they are not."""
+        kinds = set(map(type, items))
+        if len(items) > EFFORT or kinds not in ({int}, {float}):
+            return False
         try:
-            if tag == b"d":
-                found: dict[object, object] = {}
-                for _ in range(size):
-                    key = get(depth + 1)
-                    found[key] = get(depth + 1)
-                return found
-            return _SEQUENCES[tag](get(depth + 1) for _ in range(size))
-        except TypeError as error:
-            raise CodecError("a key or an element of a set cannot be hashed") from error
+            if kinds == {int}:
+                self.integers.extend(array("q", items))
+            else:
+                self.floats.extend(array("d", items))
+        except OverflowError:
+            return False
+        self.tags += (b"i" if kinds == {int} else b"f") * len(items)
+        return True
 
-    value = get(0)
-    if at != len(data):
-        raise CodecError("there are bytes behind the value")
+
+_PUT: dict[type, Callable] = {
+    type(None): _Writer.put_single,
+    bool: _Writer.put_single,
+    int: _Writer.put_int,
+    float: _Writer.put_float,
+    complex: _Writer.put_complex,
+    range: _Writer.put_range,
+    str: _Writer.put_str,
+    bytes: _Writer.put_bytes,
+    dict: _Writer.put_dict,
+    **dict.fromkeys(_TAGS, _Writer.put_sequence),
+}
+
+
+def _base(value: object) -> type | None:
+    """The builtin type that `value` is an instance of a subclass of."""
+    for kind in type.__dict__["__mro__"].__get__(type(value)):  # not what the class says of itself
+        if kind in _BASES:
+            return kind
+    return None
+
+
+def decode(data: bytes, find: Callable[[int], object] = Token) -> object:
+    """The value of a message; `find` makes what a token stands for.
+
+    Raises CodecError for anything that `encode` would not have written, before it costs more than
+    MEMORY and about a second.
+    """
+    reader = _Reader(data, find)
+    value = reader.get(0)
+    reader.finish()
     return value
+
+
+class _Reader:
+    """The five columns, and how far each has been read."""
+
+    def __init__(self, data: bytes, find: Callable[[int], object]) -> None:
+        view = memoryview(data)
+        if not _HEADER.size <= len(data) <= FRAME:
+            raise CodecError("the message is too short or too long")
+        sizes = _HEADER.unpack_from(data)
+        if _HEADER.size + sum(sizes) != len(data) or sizes[1] % 4 or sizes[2] % 8 or sizes[3] % 8:
+            raise CodecError("the columns do not add up to the message")
+        ends, at = [], _HEADER.size
+        for size in sizes:
+            ends.append(view[at : at + size])
+            at += size
+        self.tags = bytes(ends[0])
+        self.lengths, self.integers = ends[1].cast("I"), ends[2].cast("q")
+        self.floats, self.texts = ends[3].cast("d"), ends[4]
+        self.at = self.at_length = self.at_integer = self.at_float = self.at_text = 0
+        self.find = find
+        self.same_hash = SAME_HASH
+        counts = {tag: self.tags.count(tag) for tag in _BYTES}
+        if sum(counts.values()) != len(self.tags):
+            raise CodecError("there is no such tag")
+        if sum(_EFFORTS[tag] * count for tag, count in counts.items()) > EFFORT:
+            raise CodecError("the message has too many values")
+        self.memory = MEMORY - sum(_BYTES[tag] * count for tag, count in counts.items())
+        self.spend(len(self.texts))
+        self.take = {
+            ord("i"): self.get_int,
+            ord("f"): self.get_float,
+            ord("c"): self.get_complex,
+            ord("r"): self.get_range,
+            ord("s"): self.get_str,
+            ord("b"): lambda: bytes(self.text()),
+            ord("I"): lambda: int.from_bytes(self.text(), "little", signed=True),
+            ord("o"): lambda: self.find(self.length()),
+        }
+
+    def spend(self, memory: int) -> None:
+        self.memory -= memory
+        if self.memory < 0:
+            raise CodecError("the message would take too much memory")
+
+    def finish(self) -> None:
+        ends = (self.at, self.at_length, self.at_integer, self.at_float, self.at_text)
+        columns = (self.tags, self.lengths, self.integers, self.floats, self.texts)
+        if ends != tuple(map(len, columns)):
+            raise CodecError("there is more in the message than its value")
+
+    def get(self, depth: int) -> object:
+        if self.at >= len(self.tags) or depth > DEPTH:
+            raise CodecError("the message ends early or is too deep")
+        tag = self.tags[self.at]
+        self.at += 1
+        if tag in _SAME:
+            return _SAME[tag]
+        if tag in self.take:
+            return self.take[tag]()
+        size = self.length()
+        try:
+            if tag == ord("d"):
+                return self.get_dict(self.get_all(2 * size, depth + 1))
+            items = self.get_all(size, depth + 1)
+            if tag in b"SZ":
+                self.check_keys(items)
+            return items if tag == ord("l") else _SEQUENCES[tag](items)
+        except TypeError:
+            raise CodecError("a key or an element of a set cannot be hashed") from None
+
+    def get_all(self, size: int, depth: int) -> list:
+        if size > len(self.tags) - self.at:
+            raise CodecError("the message ends early")
+        if size >= LONG_RUN:
+            run = self.tags[self.at : self.at + size]
+            if run.count(b"i") == size:
+                self.at += size
+                return self.integer_run(size).tolist()
+            if run.count(b"f") == size:
+                self.at += size
+                return self.float_run(size).tolist()
+        return [self.get(depth) for _ in range(size)]
+
+    def get_dict(self, items: list) -> dict:
+        keys = items[::2]
+        self.check_keys(keys)
+        found = dict(zip(keys, items[1::2], strict=True))
+        if len(found) != len(keys):
+            raise CodecError("a dict has a key twice")
+        return found
+
+    def check_keys(self, keys: list) -> None:
+        self.spend(_PER_KEY * len(keys))
+        self.same_hash -= len(keys) - len(set(map(hash, keys)))
+        if self.same_hash < 0:
+            raise CodecError("too many keys have the same hash")
+
+    def integer_run(self, size: int) -> memoryview:
+        self.at_integer += size
+        if self.at_integer > len(self.integers):
+            raise CodecError("the message ends early")
+        return self.integers[self.at_integer - size : self.at_integer]
+
+    def float_run(self, size: int) -> memoryview:
+        self.at_float += size
+        if self.at_float > len(self.floats):
+            raise CodecError("the message ends early")
+        return self.floats[self.at_float - size : self.at_float]
+
+    def length(self) -> int:
+        if self.at_length >= len(self.lengths):
+            raise CodecError("the message ends early")
+        self.at_length += 1
+        return self.lengths[self.at_length - 1]
+
+    def text(self) -> memoryview:
+        size = self.length()
+        self.at_text += size
+        if self.at_text > len(self.texts):
+            raise CodecError("the message ends early")
+        return self.texts[self.at_text - size : self.at_text]
+
+    def get_int(self) -> int:
+        return self.integer_run(1)[0]
+
+    def get_float(self) -> float:
+        return self.float_run(1)[0]
+
+    def get_complex(self) -> complex:
+        return complex(*self.float_run(2))
+
+    def get_range(self) -> range:
+        start, stop, step = self.integer_run(3)
+        if step == 0:
+            raise CodecError("a range has no step")
+        return range(start, stop, step)
+
+    def get_str(self) -> str:
+        data = bytes(self.text())
+        if not data.isascii():
+            self.spend(3 * len(data))  # one wide character makes all of a text wide
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            if data.count(b"\xed") > 100_000:  # lone surrogates are slow
+                raise CodecError("a text is not UTF-8") from None
+        try:
+            return data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            raise CodecError("a text is not UTF-8") from None

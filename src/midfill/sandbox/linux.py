@@ -6,6 +6,8 @@ Every function acts on the calling process, and raises OSError with the kernel's
 import ctypes
 import os
 import platform
+import signal
+import stat
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +25,7 @@ DETACH = 2
 
 # prctl
 PARENT_DIES, DUMPABLE, NO_NEW_PRIVILEGES, SECCOMP, CHILD_SUBREAPER = 1, 4, 38, 22, 36
+CAPABILITY_BOUND_DROP = 24
 
 # Landlock
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
@@ -35,6 +38,15 @@ FILE_RIGHTS = (
 READ = EXECUTE | READ_FILE | READ_DIR
 RIGHTS_BY_VERSION = (0, 13, 14, 15, 15, 16)  # how many bits of file rights a version knows
 NETWORK, SCOPES = 3, 3  # bind and connect; abstract sockets and signals
+
+# clone
+CLONE = {"x86_64": 56, "aarch64": 220}
+
+# mount_setattr
+MOUNT_SETATTR, AT_RECURSIVE = 442, 0x8000
+
+# capset
+CAPABILITY_VERSION, CAPABILITIES = 0x20080522, 64
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -57,6 +69,25 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(flags), "unshare")
 
 
+def clone(namespaces: int) -> int:
+    """Fork into new namespaces; 0 in the child. The caller must have one thread only."""
+    if not namespaces:
+        return os.fork()
+    python = ctypes.PyDLL(None, use_errno=True)  # keeps the lock, as a fork has to
+    number = CLONE[platform.machine()]
+    python.PyOS_BeforeFork()
+    flags = ctypes.c_ulong(namespaces | signal.SIGCHLD)
+    child = python.syscall(ctypes.c_long(number), flags, None, None, None, None)
+    if child == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    failed = ctypes.get_errno()
+    python.PyOS_AfterFork_Parent()
+    if child < 0:
+        raise OSError(failed, os.strerror(failed), "clone")
+    return child
+
+
 def mount(source: str, target: str | Path, kind: str, flags: int, data: str = "") -> None:
     """mount(2)."""
     _checked(
@@ -68,6 +99,28 @@ def mount(source: str, target: str | Path, kind: str, flags: int, data: str = ""
 def unmount(target: str | Path, flags: int = 0) -> None:
     """umount2(2)."""
     _checked(_libc.umount2(os.fsencode(target), flags), f"umount {target}")
+
+
+def read_only(target: str | Path, more: int = NOSUID | NODEV) -> None:
+    """Make a mount and all beneath it read-only, keeping whatever else it forbids."""
+    attributes = struct.pack("=QQQQ", READ_ONLY | more, 0, 0, 0)  # same bits as mount's flags
+    syscall(
+        MOUNT_SETATTR,
+        ctypes.c_int(-100),
+        os.fsencode(target),
+        ctypes.c_uint(AT_RECURSIVE),
+        attributes,
+        ctypes.c_size_t(len(attributes)),
+    )
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, for good and for all programs started later."""
+    for capability in range(CAPABILITIES):
+        if _libc.prctl(CAPABILITY_BOUND_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
+            break  # past the last one that this kernel knows
+    header = struct.pack("=Ii", CAPABILITY_VERSION, 0)
+    _checked(_libc.capset(header, bytes(24)), "capset")
 
 
 def pivot_root(new: str | Path, put_old: str | Path) -> None:
@@ -89,10 +142,10 @@ def landlock_version() -> int:
         return 0
 
 
-def landlock(read: Iterable[Path], write: Iterable[Path] = ()) -> None:
+def landlock(read: Iterable[str], write: Iterable[str] = ()) -> None:
     """From now on only what lies beneath these paths can be opened, and no TCP port used.
 
-    Paths that do not exist are left out. Also kept from now on: signals to processes outside, and
+    Paths that do not exist, or that nobody here may open, are left out. Also kept from now on: signals to processes outside, and
     abstract sockets of theirs (version 6). Needs `NO_NEW_PRIVILEGES`.
     """
     version = landlock_version()
@@ -113,13 +166,13 @@ def landlock(read: Iterable[Path], write: Iterable[Path] = ()) -> None:
         os.close(ruleset)
 
 
-def _allow(ruleset: int, path: Path, rights: int) -> None:
+def _allow(ruleset: int, path: str, rights: int) -> None:
     try:
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return
     try:
-        if not path.is_dir():
+        if not stat.S_ISDIR(os.fstat(opened).st_mode):
             rights &= FILE_RIGHTS
         rule = struct.pack("=Qi", rights, opened)
         syscall(

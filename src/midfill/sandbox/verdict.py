@@ -36,7 +36,9 @@ class Verdict:
     output: str = ""  # what the program printed, cut, without control characters
     cpu_s: float = 0.0
     wall_s: float = 0.0
-    first: "Verdict | None" = None  # of a time-out that was run again alone: the one that does not count
+    first: "Verdict | None" = (
+        None  # of a time-out that was run again alone: the one that does not count
+    )
 
     @property
     def passed(self) -> bool:

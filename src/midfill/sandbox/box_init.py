@@ -1,0 +1,179 @@
+"""The first process of a box: keeps files for programs, starts them, and ends all they started.
+
+It is trusted, holds no secrets, and is out of reach of what it starts: signals do not reach the first
+process of a pid namespace, and its memory is closed to others. Where there are no namespaces it adopts
+every orphan of the programs instead, and finds all their descendants in /proc.
+"""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from midfill.sandbox import linux
+from midfill.sandbox.channel import Channel, Closed
+from midfill.sandbox.confine import ENVIRONMENT, lock_in, set_limits
+from midfill.sandbox.processes import Usage, end_all
+from midfill.sandbox.verdict import Limits
+
+TICK = 0.02  # seconds between looks at what a tree of processes uses
+_MIB = 1 << 20
+
+
+def serve(link: Channel, directory: str, read: Iterable[str], write: Iterable[str]) -> None:
+    """Do what is asked in the open `directory` until the other end closes."""
+    linux.prctl(linux.DUMPABLE, 0)
+    linux.prctl(linux.CHILD_SUBREAPER, 1)
+    home = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            message, descriptors = link.receive_all()
+            link.send(_do(message, descriptors, link, home, (list(read), list(write))))
+    except Closed:
+        end_all()
+
+
+def _do(message: Any, descriptors: list[int], link: Channel, home: int, rules: tuple) -> dict:
+    try:
+        match message["do"]:
+            case "write":
+                _write(home, message["path"], message["data"], message["executable"])
+                return {}
+            case "read":
+                return {"data": _read(home, message["path"], message["most"])}
+            case "run":
+                return _run(message, descriptors, link, rules)
+        return {"failed": "there is no such request"}
+    except OSError as problem:
+        return {"failed": f"{problem.strerror}: {problem.filename}", "errno": problem.errno}
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _write(home: int, path: str, data: bytes, executable: bool) -> None:
+    folder, name = _walk(home, path, make=True)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(
+            os.open(name, flags, 0o755 if executable else 0o644, dir_fd=folder), "wb"
+        ) as file:
+            file.write(data)
+    finally:
+        os.close(folder)
+
+
+def _read(home: int, path: str, most: int) -> bytes:
+    folder, name = _walk(home, path, make=False)
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with open(os.open(name, flags, dir_fd=folder), "rb") as file:
+            return file.read(most)
+    finally:
+        os.close(folder)
+
+
+def _walk(home: int, path: str, *, make: bool) -> tuple[int, str]:
+    """The open folder of `path` and its last name, following no link on the way."""
+    *folders, name = path.split("/")
+    at = os.dup(home)
+    try:
+        for folder in folders:
+            if make:
+                try:
+                    os.mkdir(folder, dir_fd=at)
+                except FileExistsError:
+                    pass
+            further = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = further
+    except BaseException:
+        os.close(at)
+        raise
+    return at, name
+
+
+def _run(message: Mapping[str, Any], descriptors: list[int], link: Channel, rules: tuple) -> dict:
+    limits = Limits(**message["limits"])
+    failed_read, failed_write = os.pipe2(os.O_CLOEXEC)
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _become(message, limits, descriptors, failed_write, rules)
+    os.close(failed_write)
+    with open(failed_read, "rb") as failed:
+        why = failed.read().decode()  # ends when the program starts, or with why it did not
+    if why:
+        os.waitpid(child, 0)
+        return {"ended": "infra", "detail": why}
+    ended = _watch(child, limits, message["memory_mb"], link)
+    _, status, used = os.wait4(child, 0)
+    end_all()
+    reply = {"cpu_s": used.ru_utime + used.ru_stime, "wall_s": time.monotonic() - started}
+    if ended is not None:
+        return reply | {"ended": ended}
+    if os.WIFEXITED(status):
+        return reply | {"ended": "exit", "status": os.WEXITSTATUS(status)}
+    number = os.WTERMSIG(status)
+    at_limit = number == signal.SIGXCPU or (
+        number == signal.SIGKILL and reply["cpu_s"] >= limits.cpu_s
+    )
+    return reply | {"ended": "timeout" if at_limit else "signal", "status": number}
+
+
+def _watch(child: int, limits: Limits, memory_mb: int, link: Channel) -> str | None:
+    """Wait until `child` ends; which limit its tree went over, if it was ended for that."""
+    handle = os.pidfd_open(child)
+    usage = Usage(os.getpid(), with_root=False)
+    waiting = select.poll()
+    waiting.register(handle, select.POLLIN)
+    waiting.register(link, select.POLLIN | select.POLLHUP)
+    try:
+        while True:
+            ready = {descriptor for descriptor, _ in waiting.poll(TICK * 1000)}
+            if handle in ready:
+                return None
+            cpu_s, memory = usage.look()
+            # The only thing that is said during a run is that it has taken too long.
+            if link.fileno() in ready or cpu_s > limits.cpu_s:
+                ended = "timeout"
+            elif memory > memory_mb * _MIB:
+                ended = "memory"
+            else:
+                continue
+            end_all(spare={child})
+            if link.fileno() in ready:
+                link.receive()
+            return ended
+    finally:
+        os.close(handle)
+
+
+def _become(
+    message: Mapping[str, Any], limits: Limits, descriptors: list[int], failed: int, rules: tuple
+) -> None:
+    """Lock this process in, and turn it into the program; writes to `failed` where it cannot."""
+    why = "it could not be locked in"
+    try:
+        os.setsid()
+        for number, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, 64 + number)
+        for number in range(len(descriptors)):
+            os.dup2(64 + number, number, inheritable=True)
+        os.dup2(failed, 63, inheritable=False)
+        failed = 63
+        os.closerange(len(descriptors), 63)
+        os.closerange(64, 1 << 20)
+        memory = message["memory_mb"] * _MIB if message["address_space"] else None
+        set_limits(limits, memory=memory, processes=message["processes"], file_mb=limits.disk_mb)
+        environment = ENVIRONMENT | {"HOME": message["home"], "TMPDIR": message["home"]}
+        environment |= message["environment"]
+        lock_in(*rules, alone=False)
+        why = f"{message['argv'][0]} cannot be started"
+        os.chdir(message["home"])
+        os.execvpe(message["argv"][0], message["argv"], environment)
+    except BaseException as problem:
+        os.write(failed, f"{why}: {problem}".encode())
+    os._exit(127)

@@ -1,0 +1,104 @@
+"""Messages between the processes of the sandbox: values of the codec over a Unix socket, with descriptors."""
+
+import array
+import socket
+import struct
+
+from midfill.sandbox.codec import FRAME, CodecError, decode, encode
+
+_SIZE = struct.Struct("<I")
+_MOST_DESCRIPTORS = 8
+
+
+class Closed(Exception):
+    """The other end is gone."""
+
+
+class Channel:
+    """One end. Messages arrive whole and in order; hostile bytes raise CodecError, no others."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+
+    @classmethod
+    def pair(cls) -> "tuple[Channel, Channel]":
+        """Two ends that belong together."""
+        one, other = socket.socketpair()
+        return cls(one), cls(other)
+
+    @classmethod
+    def of(cls, descriptor: int) -> "Channel":
+        """The end that another process handed over as a number."""
+        return cls(socket.socket(fileno=descriptor))
+
+    def fileno(self) -> int:
+        """For poll."""
+        return self.end.fileno()
+
+    def close(self) -> None:
+        """Close this end."""
+        self.end.close()
+
+    def send(self, message: object, descriptors: tuple[int, ...] = ()) -> None:
+        """Send a value. Raises Closed where nobody reads."""
+        self.send_bytes(encode(message), descriptors)
+
+    def send_bytes(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
+        """Send what `encode` made."""
+        try:
+            if descriptors:
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+                self.end.sendmsg([_SIZE.pack(len(data))], rights)
+                self.end.sendall(data)
+            else:
+                self.end.sendall(_SIZE.pack(len(data)) + data)
+        except TimeoutError:
+            raise
+        except OSError:
+            raise Closed from None
+
+    def receive(self) -> object:
+        """The next message. Raises Closed at the end, CodecError for bytes that are none."""
+        return decode(self.receive_bytes())
+
+    def receive_bytes(self) -> bytearray:
+        """The next message as `decode` takes it."""
+        (size,) = _SIZE.unpack(self._exactly(_SIZE.size))
+        return self._sized(size)
+
+    def receive_all(self) -> tuple[object, list[int]]:
+        """The next message with the descriptors that came with it."""
+        room = array.array("i").itemsize * _MOST_DESCRIPTORS
+        try:
+            head, extra, _, _ = self.end.recvmsg(_SIZE.size, socket.CMSG_SPACE(room))
+        except TimeoutError:
+            raise
+        except OSError:
+            raise Closed from None
+        descriptors = array.array("i")
+        for _, _, data in extra:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        if not head:
+            raise Closed
+        head += self._exactly(_SIZE.size - len(head))
+        return decode(self._sized(_SIZE.unpack(head)[0])), list(descriptors)
+
+    def _sized(self, size: int) -> bytearray:
+        if size > FRAME:
+            raise CodecError("the message is too long")
+        return self._exactly(size)
+
+    def _exactly(self, size: int) -> bytearray:
+        data = bytearray(size)
+        view = memoryview(data)
+        while view:
+            try:
+                got = self.end.recv_into(view)
+            except TimeoutError:
+                raise
+            except OSError:
+                raise Closed from None
+            if not got:
+                raise Closed
+            view = view[got:]
+        return data

@@ -1,0 +1,78 @@
+"""Trees of processes: what they use, and how to end them."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Collection
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def descendants(root: int) -> list[int]:
+    """Process ids of the children of `root`, their children, and so on, as /proc shows them now."""
+    found, at = [], [root]
+    while at:
+        children = _children(at.pop())
+        found += children
+        at += children
+    return found
+
+
+def _children(process: int) -> list[int]:
+    children = []
+    with contextlib.suppress(OSError, ValueError):  # it may end meanwhile
+        for thread in os.listdir(f"/proc/{process}/task"):
+            text = Path(f"/proc/{process}/task/{thread}/children").read_text()
+            children += [int(number) for number in text.split()]
+    return children
+
+
+class Usage:
+    """What a tree of processes uses, looked at again and again."""
+
+    def __init__(self, root: int, *, with_root: bool) -> None:
+        self.root, self.with_root = root, with_root
+        self.cpu_of: dict[
+            int, float
+        ] = {}  # the last seen time of each, so that the dead still count
+
+    def look(self) -> tuple[float, int]:
+        """Seconds of processor time so far, and bytes of memory in use now, of all together."""
+        memory = 0
+        for process in [self.root] * self.with_root + descendants(self.root):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                self.cpu_of[process] = (int(fields[11]) + int(fields[12])) / _TICKS
+                memory += _memory(process)
+        return sum(self.cpu_of.values()), memory
+
+
+def _memory(process: int) -> int:
+    """Bytes of a process that no file backs; what it shares with others counts for each."""
+    kib = 0
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith(("RssAnon:", "RssShmem:")):
+            kib += int(line.split()[1])
+    return kib << 10
+
+
+def end_all(spare: Collection[int] = ()) -> None:
+    """Kill every descendant and wait for it, those it starts meanwhile too.
+
+    Children in `spare` are killed but not waited for. This process must be the first of its pid
+    namespace, or a subreaper: then no orphan escapes.
+    """
+    me = os.getpid()
+    while True:
+        alive = [process for process in descendants(me) if process not in spare]
+        for sign in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none forks meanwhile
+            for process in (*alive, *spare):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, sign)
+        for child in _children(me):
+            if child not in spare:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(child, 0)
+        if not alive:
+            return

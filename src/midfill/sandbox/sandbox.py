@@ -1,0 +1,265 @@
+"""Workers, the level of isolation that this machine can give, and verdicts.
+
+    A         own namespaces, Landlock, system call filter, limits, and a cgroup
+    B         A without the cgroup: memory in all is looked at every 20 ms instead of being exact
+    C-strict  Landlock, filter and limits alone; no new processes, nothing to write to
+    C         as C-strict, with processes and one directory: for compilers and other languages
+    D         less than that: refused
+
+The level is not read off versions: attacks are tried at start (`canaries`), and only a level that
+withstands them is used.
+"""
+
+import atexit
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import TracebackType
+
+from midfill.errors import SandboxError
+from midfill.sandbox.canaries import canaries
+from midfill.sandbox.verdict import Level, Limits, Verdict
+from midfill.sandbox.worker import Box, Fault, Worker
+
+LEVELS: tuple[Level, ...] = ("A", "B", "C-strict", "C", "D")  # from the best
+LEVEL_VARIABLE = "MIDFILL_SANDBOX_LEVEL"
+
+
+class Sandbox:
+    """Runs programs that nobody vouches for. Use it from as many threads as it has workers.
+
+    `level` None takes the best that this machine can give, and refuses to fall below `minimum`.
+    Raises SandboxError where there is no such level.
+    """
+
+    def __init__(
+        self, workers: int | None = None, *, level: Level | None = None, minimum: Level = "C"
+    ) -> None:
+        self.level: Level = available_level(level, minimum)
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        for _ in range(self.workers):
+            self._idle.put(None)
+        self._closed = False
+        self._turn = _Turn()
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all workers; what they used is gone afterwards."""
+        self._closed = True
+        for _ in range(self.workers):
+            worker = self._idle.get()
+            if worker is not None:
+                worker.close()
+            self._idle.put(None)
+
+    def judge(
+        self,
+        code: str,
+        tests: str,
+        entry_point: str | None = None,
+        language: str = "python",
+        limits: Limits = Limits(),
+    ) -> Verdict:
+        """What tests say about a program.
+
+        Python verdicts are sealed: `tests` run in another process than `code` and see values only.
+        `tests` are assert lines, HumanEval's check(candidate), test_ functions without arguments or
+        unittest classes. In other languages tests are appended to the code and the two run as one
+        program, so their verdicts are not sealed. A time-out counts when it happens again with
+        nothing else running. Source of the rules: DeepSeek-Coder-V2 §4.1; the seal is ours.
+        """
+        if language not in ("python", "py"):
+            from midfill.sandbox.foreign import judge_foreign
+
+            return self._twice(lambda: judge_foreign(self, code, tests, entry_point, language, limits))
+        return self._twice(lambda: self._sealed(code, tests, entry_point, limits))
+
+    def _twice(self, run: Callable[[], Verdict]) -> Verdict:
+        with self._turn.shared():
+            verdict = run()
+        if verdict.status != "timeout":
+            return verdict
+        with self._turn.alone():
+            again = run()
+        return replace(again, first=verdict)
+
+    def _sealed(self, code: str, tests: str, entry_point: str | None, limits: Limits) -> Verdict:
+        level: Level = self.level if self.level in ("A", "B") else "C-strict"
+        try:
+            with self._worker() as worker:
+                return worker.sealed(code, tests, entry_point, limits)
+        except Fault as fault:
+            return Verdict(status="infra", sealed=True, level=level, detail=str(fault))
+
+    @contextmanager
+    def box(self, files: Mapping[str, bytes] | None = None, limits: Limits = Limits()) -> Iterator[Box]:
+        """A private directory with `files` in it, in which commands can be run; gone afterwards.
+
+        Raises Fault where the sandbox fails, SandboxError at level C-strict, which runs no commands.
+        """
+        if self.level == "C-strict":
+            raise SandboxError(
+                "level C-strict runs no commands",
+                why="it allows no new processes",
+                fix="take level A, B or C",
+            )
+        with self._worker() as worker:
+            box = Box(worker, limits)
+            try:
+                for path, data in (files or {}).items():
+                    box.write(path, data)
+                yield box
+            finally:
+                box.close()
+
+    @contextmanager
+    def _worker(self) -> Iterator[Worker]:
+        """A worker for one run; one that failed is not used again."""
+        worker = self._idle.get()
+        try:
+            if self._closed:
+                raise Fault("the sandbox is closed")
+            if worker is None:
+                worker = Worker(self.level)
+            yield worker
+        except BaseException:  # an interrupted run has left its worker in the middle of something
+            if worker is not None:
+                worker.close()
+            worker = None
+            raise
+        finally:
+            self._idle.put(worker)
+
+
+class _Turn:
+    """Many at a time, or one alone."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.running = 0
+        self.waiting = 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self.changed:
+            self.changed.wait_for(lambda: not self.waiting)
+            self.running += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.running -= 1
+                self.changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self.changed:
+            self.waiting += 1
+            self.changed.wait_for(lambda: not self.running)
+            self.running += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.running -= 1
+                self.waiting -= 1
+                self.changed.notify_all()
+
+
+_known: dict[Level, str | None] = {}
+_probing = threading.Lock()
+
+
+def available_level(wanted: Level | None, minimum: Level) -> Level:
+    """The level to use: `wanted`, or the best that withstands the canaries.
+
+    Raises SandboxError where it is not available or below `minimum`.
+    """
+    if wanted is None and os.environ.get(LEVEL_VARIABLE):
+        named = os.environ[LEVEL_VARIABLE]
+        wanted = next((level for level in LEVELS if level == named), None)
+        if wanted is None:
+            raise _refusal(f"{LEVEL_VARIABLE} is {named!r}", f"levels are {', '.join(LEVELS)}")
+    if not sys.platform.startswith("linux"):
+        raise _refusal("programs cannot be run safely on this system", "isolation needs Linux")
+    reasons = []
+    for level in LEVELS[:-1] if wanted is None else (wanted,):
+        if LEVELS.index(level) > LEVELS.index(minimum):
+            break
+        reason = why_not(level)
+        if reason is None:
+            return level
+        reasons.append(f"{level}: {reason}")
+    raise _refusal("programs cannot be run safely here", "; ".join(reasons) or f"below {minimum}")
+
+
+def why_not(level: Level) -> str | None:
+    """Why this machine does not give a level; None: it does. Tried once per process."""
+    if level == "D":
+        return "it isolates nothing"
+    with _probing:
+        if level not in _known:
+            try:
+                worker = Worker(level)
+                try:
+                    _known[level] = canaries(worker)
+                finally:
+                    worker.close()
+            except Fault as fault:
+                _known[level] = str(fault)
+        return _known[level]
+
+
+def forget_levels() -> None:
+    """Try the canaries again before the next sandbox: something has changed."""
+    with _probing:
+        _known.clear()
+
+
+def _refusal(what: str, why: str) -> SandboxError:
+    return SandboxError(
+        what,
+        why=why,
+        fix=(
+            "use Linux 5.13 or later with user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+            "kernel.apparmor_restrict_unprivileged_userns=0) or Landlock with ABI 6; in a container, "
+            "allow unshare and landlock in its seccomp profile. `midfill doctor` shows what is missing"
+        ),
+    )
+
+
+_shared: Sandbox | None = None
+_sharing = threading.Lock()
+
+
+def shared_sandbox() -> Sandbox:
+    """The sandbox that `judge` uses, with a worker per core, ended with this process."""
+    global _shared
+    with _sharing:
+        if _shared is None:
+            _shared = Sandbox()
+            atexit.register(_shared.close)
+        return _shared
+
+
+def judge(
+    code: str,
+    tests: str,
+    entry_point: str | None = None,
+    language: str = "python",
+    limits: Limits = Limits(),
+) -> Verdict:
+    """What tests say about a program; `Sandbox.judge` with a sandbox that is kept for the next call."""
+    return shared_sandbox().judge(code, tests, entry_point, language, limits)

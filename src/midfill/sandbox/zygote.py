@@ -1,0 +1,342 @@
+"""The process that every run is forked from: warm, confined, and ignorant.
+
+Started as a program, with the plan of a worker as its argument. Three processes come of it:
+
+    keeper    outside, as whoever started it: waits, and tidies up when the supervisor is gone
+    middle    inside most namespaces; waits for the zygote, and dies with the keeper
+    zygote    the first process of the worker's pid namespace; has imported what programs import
+
+It forks a process per run, counts what it uses, and ends it. It reads neither code nor tests: those
+go from the supervisor to the processes that run them, so a program that searches the memory it was
+forked with finds nothing that is not its own.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from midfill.sandbox import box_init, candidate, linux, trial
+from midfill.sandbox.channel import Channel, Closed
+from midfill.sandbox.confine import (
+    Plan,
+    enter_worker,
+    lock_in,
+    own_directory,
+    set_limits,
+    settle_worker,
+    show_processes,
+)
+from midfill.sandbox.processes import Usage, end_all
+from midfill.sandbox.verdict import Limits
+
+TICK = 0.02  # seconds between looks at what a run uses
+WARM = (
+    "bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq io "
+    "itertools json math operator random re statistics string textwrap traceback types typing unittest"
+).split()
+_MIB = 1 << 20
+
+
+def main(arguments: list[str]) -> None:
+    """Become keeper, middle and zygote."""
+    settings = json.loads(arguments[0])
+    control, alive = settings["control"], settings["alive"]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # only root may; then the kernel kills programs, not us
+        Path("/proc/self/oom_score_adj").write_text("-900")
+    middle = os.fork()
+    if middle:
+        os.close(control)
+        _keep(middle, alive, settings)
+    os.close(alive)
+    _middle(control, settings)
+
+
+def _keep(middle: int, alive: int, settings: dict[str, Any]) -> NoReturn:
+    """Wait for the supervisor's end or the worker's, then remove what they used."""
+    handle = os.pidfd_open(middle)
+    waiting = select.poll()
+    waiting.register(alive, select.POLLIN | select.POLLHUP)
+    waiting.register(handle, select.POLLIN)
+    ended = {descriptor for descriptor, _ in waiting.poll()}
+    if handle in ended:
+        os.waitpid(middle, 0)
+        waiting.unregister(handle)
+        waiting.poll()  # the supervisor may still want to look at the cgroup
+    else:
+        os.kill(middle, signal.SIGKILL)
+        os.waitpid(middle, 0)
+    if settings["scratch"]:
+        shutil.rmtree(settings["scratch"], ignore_errors=True)
+    for group in settings["cgroups"]:
+        for _ in range(250):  # the last process may still be ending
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                try:
+                    os.rmdir(group)
+                except OSError:
+                    time.sleep(0.02)
+                    continue
+            break
+    os._exit(0)
+
+
+def _middle(control: int, settings: dict[str, Any]) -> NoReturn:
+
+    for group in settings["cgroups"]:
+        Path(group, "cgroup.procs").write_text("0")
+    plan = Plan(
+        settings["namespaces"], tuple(settings["read"]), settings["uid"], settings["scratch"]
+    )
+    problem = None
+    try:
+        enter_worker(plan)
+    except OSError as error:
+        problem = f"{error.filename or 'a call'}: {error.strerror}"
+    linux.prctl(linux.PARENT_DIES, signal.SIGKILL)  # after the uid has changed, which forgets it
+    zygote = os.fork()
+    if zygote == 0:
+        linux.prctl(linux.PARENT_DIES, signal.SIGKILL)
+        Zygote(control, plan).serve(problem)
+        os._exit(0)
+    os.close(control)
+    os.waitpid(zygote, 0)
+    os._exit(0)
+
+
+class Zygote:
+    """Forks runs on request, one at a time."""
+
+    def __init__(self, control: int, plan: Plan) -> None:
+
+        self.control = Channel.of(control)
+        self.plan = plan
+        self.home = plan.scratch or "/tmp"
+        self.everything = ["/"] if plan.namespaces else [*plan.read, "/dev", "/proc/self"]
+
+    def serve(self, problem: str | None) -> None:
+        """Say that it is ready, or why it cannot be, then do what is asked until nobody asks."""
+
+        if problem is None and self.plan.namespaces:
+            try:
+                settle_worker()
+            except OSError as error:
+                problem = str(error)
+        if problem is None:
+            linux.prctl(linux.CHILD_SUBREAPER, 1)
+            self.warm()
+        self.control.send({"problem": problem})
+        runs: dict[str, Callable] = {"pair": self.pair, "box": self.box}
+        with contextlib.suppress(Closed):
+            while True:
+                request, descriptors = self.control.receive_all()
+                assert isinstance(request, dict)
+                try:
+                    answer = runs[request["do"]](request, descriptors)
+                except OSError as error:  # no fork, no memory: of this machine, not of the program
+                    answer = {"infra": f"{error.filename or 'fork'}: {error.strerror}"}
+                self.control.send(answer)
+
+    def warm(self) -> None:
+        """Import what programs are likely to, once for all of them."""
+        for name in WARM:
+            __import__(name)
+        with contextlib.suppress(ImportError):
+            __import__("numpy")
+
+        sys.path[:] = [path for path in sys.path if path != os.environ.get("MIDFILL_SOURCE")]
+        os.environ.pop("MIDFILL_SOURCE", None)
+        gc.collect()
+        gc.freeze()
+        self.size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
+
+    def pair(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """A program and its tests, each in a process of its own, with a line between them."""
+
+        code, output, report = descriptors
+        limits = Limits(**request["limits"])
+        tests_end, program_end = Channel.pair()
+        fresh = linux.NEWPID | linux.NEWNS if self.plan.namespaces else 0
+        children = {}
+        try:
+            children["program"] = linux.clone(fresh)
+            if children["program"] == 0:
+                keep = (program_end.fileno(), code)
+                _only(lambda: self._program(limits, keep, output, alone=not fresh))
+            hidden = 0 if linux.landlock_version() >= 6 else fresh & linux.NEWPID
+            children["tests"] = linux.clone(hidden)
+            if children["tests"] == 0:
+                _only(lambda: self._tests(limits, (tests_end.fileno(), report)))
+        except OSError:
+            if children.get("program"):
+                os.kill(children["program"], signal.SIGKILL)
+                os.waitpid(children["program"], 0)
+            raise
+        finally:
+            for end in (tests_end, program_end):
+                end.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return self._watch(children, limits, leader="tests")
+
+    def _program(self, limits: Limits, keep: tuple[int, int], output: int, *, alone: bool) -> None:
+        self._begin(limits, keep, output, alone=alone)
+        source = Channel.of(4)
+        code = source.receive()
+        source.close()
+        assert isinstance(code, str)
+        candidate.run(code, Channel.of(3))
+
+    def _tests(self, limits: Limits, keep: tuple[int, int]) -> None:
+        self._begin(limits, keep, None, alone=True, tests=True)
+        line = Channel.of(4)
+        tests, entry_point = line.receive()  # type: ignore[misc]
+        trial.run(tests, entry_point, line, Channel.of(3))
+
+    def box(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """A directory of its own, and a first process in it that runs programs when asked."""
+
+        (link,) = descriptors
+        limits = Limits(**request["limits"])
+        fresh = linux.NEWPID | linux.NEWNS if self.plan.namespaces else 0
+        init = linux.clone(fresh)
+        if init == 0:
+            _only(lambda: self._init(limits, link))
+        os.close(link)
+        return self._watch({"init": init}, None, leader="init")
+
+    def _init(self, limits: Limits, link: int) -> None:
+        self._own_place(limits)
+        os.dup2(link, 3)
+        os.closerange(4, 1 << 20)
+        for number in range(3):
+            os.dup2(os.open("/dev/null", os.O_RDWR), number)
+        os.closerange(4, 1 << 20)
+        linux.drop_capabilities()
+        box_init.serve(Channel.of(3), self.home, self.everything, (self.home, "/dev/null"))
+
+    def _own_place(self, limits: Limits) -> None:
+
+        if self.plan.namespaces:
+            own_directory(limits)
+            show_processes()
+
+    def _begin(
+        self,
+        limits: Limits,
+        keep: tuple[int, ...],
+        output: int | None,
+        *,
+        alone: bool,
+        tests: bool = False,
+    ) -> None:
+        """What the child of a fork does before anything of others: its place, its limits, its lock."""
+
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("900")
+        if not alone:
+            self._own_place(limits)
+        os.setsid()
+        nothing = os.open("/dev/null", os.O_RDWR)
+        shown = nothing if output is None else output
+        for number, descriptor in enumerate((nothing, shown, shown, *keep)):
+            os.dup2(descriptor, 64 + number)
+        for number in range(3 + len(keep)):
+            os.dup2(64 + number, number)
+        os.closerange(3 + len(keep), 1 << 20)
+        processes = limits.processes + (0 if self.plan.namespaces else _of_this_user())
+        memory = self.size + (limits.memory_mb + (64 if tests else 0)) * _MIB
+        set_limits(limits, memory=memory, processes=processes, file_mb=16)
+        writable = [] if alone else [self.home, "/dev/null"]
+        lock_in(self.everything, writable, alone=alone)
+        sys.stdin = open(0)  # noqa: SIM115
+        sys.stdout = open(1, "w", errors="backslashreplace")  # noqa: SIM115
+        sys.stderr = open(2, "w", errors="backslashreplace")  # noqa: SIM115
+        gc.enable()
+
+    def _watch(
+        self, children: dict[str, int], limits: Limits | None, leader: str
+    ) -> dict[str, Any]:
+        """Wait until all children have ended; the others end with the leader, all with a limit."""
+
+        handles = {os.pidfd_open(child): name for name, child in children.items()}
+        usage = {
+            name: Usage(child, with_root=True)
+            for name, child in children.items()
+            if limits is not None
+        }
+        waiting = select.poll()
+        for handle in (*handles, self.control.fileno()):
+            waiting.register(handle, select.POLLIN | select.POLLHUP)
+        found: dict[str, Any] = {}
+        while handles:
+            ready = {descriptor for descriptor, _ in waiting.poll(TICK * 1000 if usage else None)}
+            for handle in ready & handles.keys():
+                name = handles.pop(handle)
+                waiting.unregister(handle)
+                os.close(handle)
+                usage.pop(name, None)
+                _, status, used = os.wait4(children[name], 0)
+                found[name] = {"status": status, "cpu_s": used.ru_utime + used.ru_stime}
+                if name == leader:
+                    self._kill(children, handles)
+            if self.control.fileno() in ready:
+                with contextlib.suppress(Exception):
+                    self.control.receive()  # it says that time is up, or is closed
+                found.setdefault("over", "stop")
+                self._kill(children, handles)
+            elif limits is not None and not ready:
+                over = self._over(usage, limits)
+                if over:
+                    found.setdefault("over", over)
+                    self._kill(children, handles)
+        if not self.plan.namespaces:
+            end_all()
+        return found
+
+    def _over(self, usage: dict[str, Usage], limits: Limits) -> str | None:
+        """Which limit a side of a pair has passed."""
+        for name, tree in usage.items():
+            cpu_s, memory = tree.look()
+            if cpu_s > limits.cpu_s:
+                return f"{name} cpu"
+            if memory > self.size // 4 + (limits.memory_mb + 64) * _MIB:
+                return f"{name} memory"
+        return None
+
+    def _kill(self, children: dict[str, int], handles: dict[int, str]) -> None:
+        for name in handles.values():
+            os.kill(children[name], signal.SIGKILL)
+
+
+def _only(body: Callable[[], None]) -> NoReturn:
+    """What a forked child does, and nothing after it: it must never come back into the zygote's loop."""
+    try:
+        body()
+        os._exit(0)
+    except BaseException:
+        os._exit(70)
+
+
+def _of_this_user() -> int:
+    """How many threads this user has on the machine, since the kernel's limit counts them all."""
+    total, me = 0, os.getuid()
+    for entry in os.scandir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and entry.stat().st_uid == me:
+                total += len(os.listdir(f"/proc/{entry.name}/task"))
+    return total
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
