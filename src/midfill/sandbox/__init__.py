@@ -1,7 +1,8 @@
 """Runs programs that nobody vouches for, and says what came of it."""
 
+from midfill.sandbox.box import Box
 from midfill.sandbox.sandbox import Sandbox, judge
+from midfill.sandbox.supervise import InfraError
 from midfill.sandbox.verdict import Limits, Outcome, Verdict
-from midfill.sandbox.worker import Box, Fault
 
-__all__ = ["Box", "Fault", "Limits", "Outcome", "Sandbox", "Verdict", "judge"]
+__all__ = ["Box", "InfraError", "Limits", "Outcome", "Sandbox", "Verdict", "judge"]

@@ -5,6 +5,7 @@ process of a pid namespace, and its memory is closed to others. Where there are 
 every orphan of the programs instead, and finds all their descendants in /proc.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from midfill.sandbox import linux
-from midfill.sandbox.channel import Channel, Closed
+from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.confine import ENVIRONMENT, lock_in, set_limits
 from midfill.sandbox.processes import Usage, end_all
 from midfill.sandbox.verdict import Limits
@@ -31,7 +32,7 @@ def serve(link: Channel, directory: str, read: Iterable[str], write: Iterable[st
         while True:
             message, descriptors = link.receive_all()
             link.send(_do(message, descriptors, link, home, (list(read), list(write))))
-    except Closed:
+    except ClosedError:
         end_all()
 
 
@@ -57,9 +58,8 @@ def _write(home: int, path: str, data: bytes, executable: bool) -> None:
     folder, name = _walk(home, path, make=True)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with open(
-            os.open(name, flags, 0o755 if executable else 0o644, dir_fd=folder), "wb"
-        ) as file:
+        mode = 0o755 if executable else 0o644
+        with os.fdopen(os.open(name, flags, mode, dir_fd=folder), "wb") as file:
             file.write(data)
     finally:
         os.close(folder)
@@ -69,7 +69,7 @@ def _read(home: int, path: str, most: int) -> bytes:
     folder, name = _walk(home, path, make=False)
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        with open(os.open(name, flags, dir_fd=folder), "rb") as file:
+        with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:
             return file.read(most)
     finally:
         os.close(folder)
@@ -82,10 +82,8 @@ def _walk(home: int, path: str, *, make: bool) -> tuple[int, str]:
     try:
         for folder in folders:
             if make:
-                try:
+                with contextlib.suppress(FileExistsError):
                     os.mkdir(folder, dir_fd=at)
-                except FileExistsError:
-                    pass
             further = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
             os.close(at)
             at = further
@@ -103,7 +101,7 @@ def _run(message: Mapping[str, Any], descriptors: list[int], link: Channel, rule
     if child == 0:
         _become(message, limits, descriptors, failed_write, rules)
     os.close(failed_write)
-    with open(failed_read, "rb") as failed:
+    with os.fdopen(failed_read, "rb") as failed:
         why = failed.read().decode()  # ends when the program starts, or with why it did not
     if why:
         os.waitpid(child, 0)
@@ -170,7 +168,7 @@ def _become(
         set_limits(limits, memory=memory, processes=message["processes"], file_mb=limits.disk_mb)
         environment = ENVIRONMENT | {"HOME": message["home"], "TMPDIR": message["home"]}
         environment |= message["environment"]
-        lock_in(*rules, alone=False)
+        lock_in(linux.landlock_ruleset(*rules), alone=False)
         why = f"{message['argv'][0]} cannot be started"
         os.chdir(message["home"])
         os.execvpe(message["argv"][0], message["argv"], environment)

@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from midfill.sandbox.box import Box
 from midfill.sandbox.verdict import Limits
-from midfill.sandbox.worker import Box, Worker
+from midfill.sandbox.worker import Worker
 
 _LIMITS = Limits(cpu_s=2, wall_s=8, memory_mb=128)
 _THROUGH = "got through"
@@ -134,7 +135,9 @@ def _boxed(worker: Worker, names: str) -> str | None:
         box.close()
     if outcome.stdout == b"end\n":
         return None
-    said = outcome.stdout.decode(errors="replace").strip() or outcome.stderr.decode(errors="replace")
+    said = outcome.stdout.decode(errors="replace").strip() or outcome.stderr.decode(
+        errors="replace"
+    )
     return f"a canary {_THROUGH} or did not run: {said[-300:]}"
 
 

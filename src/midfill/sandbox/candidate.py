@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import islice
 from types import ModuleType
 
-from midfill.sandbox.channel import Channel, Closed
+from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.codec import CodecError, Token, decode, encode
 
 MODULE = "solution"
@@ -32,7 +32,7 @@ def run(code: str, calls: Channel) -> None:
         failure = _raised(error)
     _flush()
     objects = _Objects()
-    with contextlib.suppress(Closed):
+    with contextlib.suppress(ClosedError):
         while True:
             request = decode(calls.receive_bytes(), objects.find)
             calls.send_bytes(_answer(request, module, objects, failure))

@@ -64,7 +64,7 @@ class Group:
         """Remove the folders; those still in use stay."""
         for folder in self.folders:
             with contextlib.suppress(OSError):
-                os.rmdir(folder)
+                Path(folder).rmdir()
 
 
 def make(name: str) -> Group | None:

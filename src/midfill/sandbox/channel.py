@@ -10,7 +10,7 @@ _SIZE = struct.Struct("<I")
 _MOST_DESCRIPTORS = 8
 
 
-class Closed(Exception):
+class ClosedError(Exception):
     """The other end is gone."""
 
 
@@ -40,7 +40,7 @@ class Channel:
         self.end.close()
 
     def send(self, message: object, descriptors: tuple[int, ...] = ()) -> None:
-        """Send a value. Raises Closed where nobody reads."""
+        """Send a value. Raises ClosedError where nobody reads."""
         self.send_bytes(encode(message), descriptors)
 
     def send_bytes(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
@@ -55,10 +55,10 @@ class Channel:
         except TimeoutError:
             raise
         except OSError:
-            raise Closed from None
+            raise ClosedError from None
 
     def receive(self) -> object:
-        """The next message. Raises Closed at the end, CodecError for bytes that are none."""
+        """The next message. Raises ClosedError at the end, CodecError for bytes that are none."""
         return decode(self.receive_bytes())
 
     def receive_bytes(self) -> bytearray:
@@ -74,12 +74,12 @@ class Channel:
         except TimeoutError:
             raise
         except OSError:
-            raise Closed from None
+            raise ClosedError from None
         descriptors = array.array("i")
         for _, _, data in extra:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
         if not head:
-            raise Closed
+            raise ClosedError
         head += self._exactly(_SIZE.size - len(head))
         return decode(self._sized(_SIZE.unpack(head)[0])), list(descriptors)
 
@@ -97,8 +97,8 @@ class Channel:
             except TimeoutError:
                 raise
             except OSError:
-                raise Closed from None
+                raise ClosedError from None
             if not got:
-                raise Closed
+                raise ClosedError
             view = view[got:]
         return data

@@ -86,10 +86,7 @@ class _Writer:
     def put(self, value: object, depth: int) -> None:
         if depth > DEPTH or len(self.tags) > EFFORT or len(self.texts) > FRAME:
             raise CodecError("the value is too large or too deep")
-        kind = type(value)
-        if kind not in _PUT:
-            kind = _base(value)
-        put = _PUT.get(kind)
+        put = _PUT.get(type(value)) or _PUT.get(_base(value))
         if put is None:
             self.put_other(value, depth)
         else:
@@ -147,7 +144,7 @@ class _Writer:
 
     def put_sequence(self, value: Iterable[object], depth: int) -> None:
         kind = type(value) if type(value) in _TAGS else _base(value)
-        items = list(kind.__iter__(value))
+        items = list(kind.__iter__(value))  # type: ignore[attr-defined]
         self.tags += _TAGS[kind]
         self.lengths.append(len(items))
         self.put_all(items, depth + 1)
@@ -194,15 +191,15 @@ _PUT: dict[type, Callable] = {
 }
 
 
-def _base(value: object) -> type | None:
+def _base(value: object) -> type:
     """The builtin type that `value` is an instance of a subclass of."""
     for kind in type.__dict__["__mro__"].__get__(type(value)):  # not what the class says of itself
         if kind in _BASES:
             return kind
-    return None
+    return object
 
 
-def decode(data: bytes, find: Callable[[int], object] = Token) -> object:
+def decode(data: bytes | bytearray, find: Callable[[int], object] = Token) -> object:
     """The value of a message; `find` makes what a token stands for.
 
     Raises CodecError for anything that `encode` would not have written, before it costs more than
@@ -217,7 +214,7 @@ def decode(data: bytes, find: Callable[[int], object] = Token) -> object:
 class _Reader:
     """The five columns, and how far each has been read."""
 
-    def __init__(self, data: bytes, find: Callable[[int], object]) -> None:
+    def __init__(self, data: bytes | bytearray, find: Callable[[int], object]) -> None:
         view = memoryview(data)
         if not _HEADER.size <= len(data) <= FRAME:
             raise CodecError("the message is too short or too long")

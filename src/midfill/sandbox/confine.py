@@ -95,7 +95,7 @@ def _build_root(read: Iterable[str]) -> None:
     linux.pivot_root(".", "old")
     os.chdir("/")
     linux.unmount("/old", linux.DETACH)
-    os.rmdir("/old")
+    Path("/old").rmdir()
     linux.mount(
         "none", "/", "", linux.REMOUNT | linux.BIND | linux.READ_ONLY | linux.NOSUID | linux.NODEV
     )
@@ -170,9 +170,13 @@ def set_limits(limits: Limits, *, memory: int | None, processes: int, file_mb: i
         resource.setrlimit(what, (soft, hard))
 
 
-def lock_in(read: Iterable[str], write: Iterable[str] = (), *, alone: bool) -> None:
-    """Give up all privileges and every system call that is not needed. There is no way back."""
+def lock_in(ruleset: int, *, alone: bool) -> None:
+    """Give up all privileges, and every system call that is not needed. There is no way back.
+
+    `ruleset` is a descriptor of `linux.landlock_ruleset`, closed here; `alone`: no new processes.
+    """
     linux.drop_capabilities()
     linux.prctl(linux.NO_NEW_PRIVILEGES, 1)
-    linux.landlock(read, write)
+    linux.restrict(ruleset)
+    os.close(ruleset)
     linux.seccomp(alone)

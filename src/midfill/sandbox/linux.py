@@ -10,6 +10,7 @@ import signal
 import stat
 import struct
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from midfill.sandbox.filter import filter_program
@@ -47,6 +48,7 @@ MOUNT_SETATTR, AT_RECURSIVE = 442, 0x8000
 
 # capset
 CAPABILITY_VERSION, CAPABILITIES = 0x20080522, 64
+_CAPABILITY_HEADER, _NO_CAPABILITIES = struct.pack("=Ii", CAPABILITY_VERSION, 0), bytes(24)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -114,13 +116,16 @@ def read_only(target: str | Path, more: int = NOSUID | NODEV) -> None:
     )
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, for good and for all programs started later."""
+def drop_bounding_set() -> None:
+    """No program started from here on can have capabilities; those this process has, it keeps."""
     for capability in range(CAPABILITIES):
         if _libc.prctl(CAPABILITY_BOUND_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
-            break  # past the last one that this kernel knows
-    header = struct.pack("=Ii", CAPABILITY_VERSION, 0)
-    _checked(_libc.capset(header, bytes(24)), "capset")
+            break  # past the last one that this kernel knows, or there is nothing to drop
+
+
+def drop_capabilities() -> None:
+    """Give up every capability."""
+    _checked(_libc.capset(_CAPABILITY_HEADER, _NO_CAPABILITIES), "capset")
 
 
 def pivot_root(new: str | Path, put_old: str | Path) -> None:
@@ -134,6 +139,7 @@ def prctl(option: int, value: int = 0) -> int:
     return _checked(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")
 
 
+@cache
 def landlock_version() -> int:
     """The Landlock version of this kernel; 0 where it has none or has it switched off."""
     try:
@@ -142,11 +148,11 @@ def landlock_version() -> int:
         return 0
 
 
-def landlock(read: Iterable[str], write: Iterable[str] = ()) -> None:
-    """From now on only what lies beneath these paths can be opened, and no TCP port used.
+def landlock_ruleset(read: Iterable[str], write: Iterable[str] = ()) -> int:
+    """A descriptor of rules: open only what lies beneath these paths, use no TCP port.
 
-    Paths that do not exist, or that nobody here may open, are left out. Also kept from now on: signals to processes outside, and
-    abstract sockets of theirs (version 6). Needs `NO_NEW_PRIVILEGES`.
+    Paths that do not exist, or that nobody here may open, are left out. Whoever is restricted by it
+    also sends no signals to processes outside, and reaches no abstract sockets of theirs (version 6).
     """
     version = landlock_version()
     if version == 0:
@@ -157,13 +163,15 @@ def landlock(read: Iterable[str], write: Iterable[str] = ()) -> None:
     )
     size = 8 if version < 4 else 16 if version < 6 else 24
     ruleset = syscall(CREATE_RULESET, handled, ctypes.c_size_t(size), ctypes.c_uint32(0))
-    try:
-        for paths, allowed in ((read, READ), (write, rights)):
-            for path in paths:
-                _allow(ruleset, path, allowed & rights)
-        syscall(RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
-    finally:
-        os.close(ruleset)
+    for paths, allowed in ((read, READ), (write, rights)):
+        for path in paths:
+            _allow(ruleset, path, allowed & rights)
+    return ruleset
+
+
+def restrict(ruleset: int) -> None:
+    """Live by the rules of `landlock_ruleset` from now on. Needs `NO_NEW_PRIVILEGES`."""
+    syscall(RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
@@ -186,9 +194,21 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         os.close(opened)
 
 
-def seccomp(alone: bool = False) -> None:
-    """Install the filter of `filter_program` for good. Needs `NO_NEW_PRIVILEGES`."""
+@cache
+def _filter(alone: bool) -> tuple[bytes, ctypes.Array]:
+    """A struct sock_fprog, and the instructions that it points to."""
     code = filter_program(platform.machine(), alone)
     held = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(held))  # struct sock_fprog
+    return struct.pack("@HP", len(code) // 8, ctypes.addressof(held)), held
+
+
+def prepare_filters() -> None:
+    """Build both filters, so that processes forked from here find them built."""
+    for alone in (False, True):
+        _filter(alone)
+
+
+def seccomp(alone: bool = False) -> None:
+    """Install the filter of `filter_program` for good. Needs `NO_NEW_PRIVILEGES`."""
+    program, _ = _filter(alone)
     _checked(_libc.prctl(SECCOMP, ctypes.c_ulong(2), program, 0, 0), "seccomp")

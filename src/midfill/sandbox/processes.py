@@ -22,8 +22,8 @@ def descendants(root: int) -> list[int]:
 def _children(process: int) -> list[int]:
     children = []
     with contextlib.suppress(OSError, ValueError):  # it may end meanwhile
-        for thread in os.listdir(f"/proc/{process}/task"):
-            text = Path(f"/proc/{process}/task/{thread}/children").read_text()
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            text = (thread / "children").read_text()
             children += [int(number) for number in text.split()]
     return children
 

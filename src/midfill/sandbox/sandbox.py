@@ -21,11 +21,14 @@ from dataclasses import replace
 from types import TracebackType
 
 from midfill.errors import SandboxError
+from midfill.sandbox.box import Box
 from midfill.sandbox.canaries import canaries
+from midfill.sandbox.supervise import InfraError
 from midfill.sandbox.verdict import Level, Limits, Verdict
-from midfill.sandbox.worker import Box, Fault, Worker
+from midfill.sandbox.worker import Worker
 
 LEVELS: tuple[Level, ...] = ("A", "B", "C-strict", "C", "D")  # from the best
+DEFAULT_LIMITS = Limits()
 LEVEL_VARIABLE = "MIDFILL_SANDBOX_LEVEL"
 
 
@@ -51,7 +54,10 @@ class Sandbox:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -70,7 +76,7 @@ class Sandbox:
         tests: str,
         entry_point: str | None = None,
         language: str = "python",
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Verdict:
         """What tests say about a program.
 
@@ -83,7 +89,9 @@ class Sandbox:
         if language not in ("python", "py"):
             from midfill.sandbox.foreign import judge_foreign
 
-            return self._twice(lambda: judge_foreign(self, code, tests, entry_point, language, limits))
+            return self._twice(
+                lambda: judge_foreign(self, code, tests, entry_point, language, limits)
+            )
         return self._twice(lambda: self._sealed(code, tests, entry_point, limits))
 
     def _twice(self, run: Callable[[], Verdict]) -> Verdict:
@@ -100,14 +108,16 @@ class Sandbox:
         try:
             with self._worker() as worker:
                 return worker.sealed(code, tests, entry_point, limits)
-        except Fault as fault:
+        except InfraError as fault:
             return Verdict(status="infra", sealed=True, level=level, detail=str(fault))
 
     @contextmanager
-    def box(self, files: Mapping[str, bytes] | None = None, limits: Limits = Limits()) -> Iterator[Box]:
+    def box(
+        self, files: Mapping[str, bytes] | None = None, limits: Limits = DEFAULT_LIMITS
+    ) -> Iterator[Box]:
         """A private directory with `files` in it, in which commands can be run; gone afterwards.
 
-        Raises Fault where the sandbox fails, SandboxError at level C-strict, which runs no commands.
+        Raises InfraError where the sandbox fails, SandboxError at level C-strict, which runs no commands.
         """
         if self.level == "C-strict":
             raise SandboxError(
@@ -130,7 +140,7 @@ class Sandbox:
         worker = self._idle.get()
         try:
             if self._closed:
-                raise Fault("the sandbox is closed")
+                raise InfraError("the sandbox is closed")
             if worker is None:
                 worker = Worker(self.level)
             yield worker
@@ -217,7 +227,7 @@ def why_not(level: Level) -> str | None:
                     _known[level] = canaries(worker)
                 finally:
                     worker.close()
-            except Fault as fault:
+            except InfraError as fault:
                 _known[level] = str(fault)
         return _known[level]
 
@@ -259,7 +269,7 @@ def judge(
     tests: str,
     entry_point: str | None = None,
     language: str = "python",
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Verdict:
     """What tests say about a program; `Sandbox.judge` with a sandbox that is kept for the next call."""
     return shared_sandbox().judge(code, tests, entry_point, language, limits)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from midfill.sandbox.candidate import MODULE
-from midfill.sandbox.channel import Channel, Closed
+from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.codec import CodecError, Token, decode, encode
 
 TESTS = "<tests>"
@@ -53,7 +53,7 @@ def _verdict(tests: str, entry_point: str | None, link: "Link") -> tuple[str, st
         return "gone", "the program ended before the tests did"
     except Unreadable as problem:
         return "error", f"the program's answer cannot be read: {problem}"
-    except _Unsuitable as problem:
+    except _UnsuitableError as problem:
         return "infra", str(problem)
     except MemoryError:
         return "memory", "out of memory" + _place(lines)
@@ -74,16 +74,16 @@ def _run_tests(code: types.CodeType, tests: str, entry_point: str | None, link: 
     sys.modules["tests"] = types.ModuleType("tests")
     sys.modules["tests"].__dict__.update(names)
     sys.modules[MODULE] = _Program(MODULE, link)
-    exec(code, names, _Keeping(names, entry_point))
+    exec(code, names, _Keeping(names, entry_point))  # type: ignore[arg-type]
     ran = _run_what_was_defined(tests, names, entry_point)
     if not ran and not link.calls:
-        raise _Unsuitable(
+        raise _UnsuitableError(
             "the tests never call the program: give assert lines, check(candidate), test_ functions "
             "without arguments, or unittest classes"
         )
 
 
-class _Unsuitable(Exception):
+class _UnsuitableError(Exception):
     """Tests that say nothing about the program."""
 
 
@@ -141,7 +141,7 @@ def _run_what_was_defined(tests: str, names: dict[str, Any], entry_point: str | 
     ran = False
     if isinstance(names.get(_CHECK), types.FunctionType) and not _calls_at_top(tests, _CHECK):
         if entry_point is None:
-            raise _Unsuitable("the tests define check(candidate): name the entry point")
+            raise _UnsuitableError("the tests define check(candidate): name the entry point")
         names[_CHECK](names[entry_point])
         ran = True
     for name, value in list(names.items()):
@@ -152,7 +152,7 @@ def _run_what_was_defined(tests: str, names: dict[str, Any], entry_point: str | 
             if _calls_at_top(tests, name):
                 continue
             if value.__code__.co_argcount - len(value.__defaults__ or ()) > 0:
-                raise _Unsuitable(f"{name} wants arguments, which nobody here gives")
+                raise _UnsuitableError(f"{name} wants arguments, which nobody here gives")
             value()
             ran = True
     return ran
@@ -199,7 +199,7 @@ class Link:
         try:
             packed = encode((args, kwargs), _token_of)
         except CodecError as problem:
-            raise _Unsuitable(f"an argument of the tests cannot cross: {problem}") from None
+            raise _UnsuitableError(f"an argument of the tests cannot cross: {problem}") from None
         value, after = self._ask(verb, (*target, packed), find)
         if after is not None:
             try:
@@ -217,7 +217,7 @@ class Link:
         try:
             self.channel.send((self.number, verb, *arguments))
             answer = decode(self.channel.receive_bytes(), find)
-        except Closed:
+        except ClosedError:
             raise Gone from None
         except CodecError as problem:
             raise Unreadable(str(problem)) from None
@@ -297,6 +297,7 @@ class Class:
         self._link = link
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
+        """An instance of it, which stays with the program."""
         return self._link.call("call", (self.__name__,), args, kwargs, _instance(self._link))
 
 
@@ -352,12 +353,9 @@ def _restore(old: object, new: object, depth: int) -> None:
                     old[i] = other
         else:
             old[:] = new
-    elif type(old) is dict and type(new) is dict:
-        old.clear()
-        old.update(new)
-    elif type(old) is set and type(new) is set:
-        old.clear()
-        old.update(new)
+    elif type(old) in (dict, set) and type(old) is type(new):
+        old.clear()  # type: ignore[attr-defined]
+        old.update(new)  # type: ignore[attr-defined]
 
 
 def _place(lines: list[str]) -> str:

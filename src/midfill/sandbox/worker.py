@@ -6,9 +6,9 @@ messages are values of the codec.
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
-import selectors
 import signal
 import socket
 import subprocess
@@ -20,41 +20,38 @@ from pathlib import Path
 from typing import Any
 
 from midfill.sandbox import cgroup
-from midfill.sandbox.channel import Channel, Closed
+from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.codec import CodecError
 from midfill.sandbox.confine import ENVIRONMENT
-from midfill.sandbox.verdict import Level, Limits, Outcome, Status, Verdict
+from midfill.sandbox.languages import READ_ONLY_PATHS
+from midfill.sandbox.supervise import GRACE_S, InfraError, Sink, follow
+from midfill.sandbox.verdict import Level, Limits, Status, Verdict
 
 START_S = 60.0  # a worker that has not started by then does not
-GRACE_S = 5.0  # for the worker to end what it was told to end
-FIRST_UID = 2_000_000  # root's workers become FIRST_UID + process id: nobody else's
+FIRST_UID = 2_000_000  # root's workers become a user that nobody else is
+_UIDS = 64  # per supervisor
+_numbers = itertools.count()
 _MIB = 1 << 20
-
-
-class Fault(Exception):
-    """The sandbox failed, and says nothing about the program."""
 
 
 class Worker:
     """One zygote, for one run at a time.
 
-    Raises Fault where it cannot be started at this level.
+    Raises InfraError where it cannot be started at this level.
     """
 
     def __init__(self, level: Level, read: Iterable[str] = ()) -> None:
         self.level: Level = level
         self.group = cgroup.make(os.urandom(4).hex()) if level == "A" else None
         if level == "A" and self.group is None:
-            raise Fault("no cgroup with memory and pids can be made here")
+            raise InfraError("no cgroup with memory and pids can be made here")
         spaces = level in ("A", "B")
         self.scratch = None if spaces else tempfile.mkdtemp(prefix="midfill-sandbox-")
         control, theirs = socket.socketpair()
-        self._alive, their_alive = os.pipe()
-        self._alive, their_alive = (
-            their_alive,
-            self._alive,
-        )  # they read; the write end closes with us
-        uid = FIRST_UID + os.getpid() if os.getuid() == 0 else None
+        their_alive, self._alive = os.pipe()  # they wait for its end, which comes with ours
+        uid = None
+        if os.getuid() == 0:
+            uid = FIRST_UID + _UIDS * os.getpid() + next(_numbers) % _UIDS
         if uid is not None and self.scratch:
             os.chown(self.scratch, uid, uid)
         self.python, packages = _interpreter(readable_by_all=uid is not None and not spaces)
@@ -91,13 +88,13 @@ class Worker:
         control.settimeout(START_S)
         try:
             ready = self.control.receive()
-        except (Closed, CodecError, TimeoutError):
+        except (ClosedError, CodecError, TimeoutError):
             words = self._words()
             self.close()
-            raise Fault(f"the worker did not start: {words}") from None
+            raise InfraError(f"the worker did not start: {words}") from None
         if not isinstance(ready, dict) or ready.get("problem"):
             self.close()
-            raise Fault(f"the worker cannot be confined: {ready}")
+            raise InfraError(f"the worker cannot be confined: {ready}")
         self.base = cgroup.settled(self.group) if self.group else 0
 
     def _words(self) -> str:
@@ -124,14 +121,14 @@ class Worker:
             self.group.remove()
 
     def sealed(self, code: str, tests: str, entry_point: str | None, limits: Limits) -> Verdict:
-        """Run tests against a Python program. Raises Fault."""
+        """Run tests against a Python program. Raises InfraError."""
         level: Level = self.level if self.level in ("A", "B") else "C-strict"
         started = time.monotonic()
         source, their_source = Channel.pair()
         report, their_report = Channel.pair()
         output, their_output = os.pipe()
-        kills = self._allow(limits)
-        sink = _Sink(output, limits.output_kb << 10)
+        kills = self.allow(limits)
+        sink = Sink(output, limits.output_kb << 10)
         said: Any = None
         try:
             try:
@@ -143,20 +140,20 @@ class Worker:
                 os.close(their_output)
             for channel, message in ((source, code), (report, (tests, entry_point))):
                 channel.end.settimeout(GRACE_S)
-                with contextlib.suppress(Closed, TimeoutError):
+                with contextlib.suppress(ClosedError, TimeoutError):
                     channel.send(message)
-            found = self._follow(started + limits.wall_s, [sink])
+            found = follow(self.control, started + limits.wall_s, [sink])
             if "tests" in found and found["tests"]["status"] == 0:
-                with contextlib.suppress(Closed, CodecError, TimeoutError):
+                with contextlib.suppress(ClosedError, CodecError, TimeoutError):
                     said = report.receive()
-        except Closed:
-            raise Fault("the worker is gone") from None
+        except ClosedError:
+            raise InfraError("the worker is gone") from None
         finally:
             source.close()
             report.close()
             sink.close()
         if "infra" in found:
-            raise Fault(str(found["infra"]))
+            raise InfraError(str(found["infra"]))
         status, detail = _pair_status(found, said, limits)
         if self.group and self.group.kills() > kills and status != "pass":
             status, detail = "memory", "out of memory, all its processes together"
@@ -170,7 +167,7 @@ class Worker:
             wall_s=time.monotonic() - started,
         )
 
-    def _allow(self, limits: Limits) -> int:
+    def allow(self, limits: Limits) -> int:
         """Give the cgroup the limits of a run; how often it has had to kill so far."""
         if not self.group:
             return 0
@@ -179,38 +176,7 @@ class Worker:
             self.group.allow(memory, limits.processes + 8)
             return self.group.kills()
         except (OSError, ValueError) as error:
-            raise Fault(f"the cgroup is gone: {error}") from None
-
-    def _follow(self, deadline: float, sinks: "list[_Sink]") -> dict[str, Any]:
-        """Drain the sinks until the worker says that a run is over, which it is at the deadline."""
-        self.control.end.settimeout(GRACE_S)
-        told = False
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(self.control, selectors.EVENT_READ)
-            for sink in sinks:
-                waiting.register(sink.descriptor, selectors.EVENT_READ, sink)
-            while True:
-                left = deadline - time.monotonic()
-                if left <= 0 and told:
-                    raise Fault("the worker does not end its run")
-                if left <= 0:
-                    self.control.send({"do": "stop"})
-                    told, deadline = True, time.monotonic() + GRACE_S
-                    continue
-                for key, _ in waiting.select(left):
-                    if key.data is not None:
-                        if not key.data.read():
-                            waiting.unregister(key.data.descriptor)
-                        continue
-                    try:
-                        found = self.control.receive()
-                    except (CodecError, TimeoutError):
-                        raise Fault("the worker does not make sense") from None
-                    if not isinstance(found, dict):
-                        raise Fault("the worker does not make sense")
-                    for sink in sinks:
-                        sink.rest()
-                    return found
+            raise InfraError(f"the cgroup is gone: {error}") from None
 
 
 def _pair_status(found: Mapping[str, Any], said: Any, limits: Limits) -> tuple[Status, str]:
@@ -253,193 +219,29 @@ def _how(side: Mapping[str, Any] | None) -> str:
     return f": exit status {os.WEXITSTATUS(side['status'])}"
 
 
-class Box:
-    """A private directory in which commands run, one after the other. Made by `Sandbox.box`."""
-
-    def __init__(self, worker: Worker, limits: Limits) -> None:
-        self.worker, self.limits = worker, limits
-        self.link, theirs = Channel.pair()
-        self._kills = worker._allow(limits)
-        self.home = worker.scratch or "/tmp"
-        try:
-            message = {"do": "box", "limits": dataclasses.asdict(limits)}
-            worker.control.send(message, (theirs.fileno(),))
-        except Closed:
-            raise Fault("the worker is gone") from None
-        finally:
-            theirs.close()
-
-    def write(self, path: str, data: bytes, *, executable: bool = False) -> None:
-        """Put a file at a relative path. Raises ValueError for paths that lead out, OSError."""
-        self._ask({"do": "write", "path": _inside(path), "data": data, "executable": executable})
-
-    def read(self, path: str, most: int = 1 << 20) -> bytes:
-        """The first bytes of a file; links are not followed. Raises ValueError, OSError."""
-        return self._ask({"do": "read", "path": _inside(path), "most": most})["data"]
-
-    def run(
-        self,
-        argv: Iterable[str],
-        *,
-        stdin: bytes = b"",
-        limits: Limits | None = None,
-        environment: Mapping[str, str] | None = None,
-        address_space: bool = True,
-    ) -> Outcome:
-        """Run a command, and all that it starts, to its end. Raises Fault.
-
-        `address_space` False: memory is counted where it is used, not where it is reserved, as
-        runtimes with a heap of their own need it. Descriptor 3 is `Outcome.report`.
-        """
-        limits = limits or self.limits
-        worker = self.worker
-        started = time.monotonic()
-        given = tempfile.TemporaryFile()  # noqa: SIM115
-        pipes = [os.pipe() for _ in range(3)]
-        sinks = [_Sink(end, limits.output_kb << 10) for end, _ in pipes]
-        kills = worker._allow(limits)
-        try:
-            given.write(stdin)
-            given.seek(0)
-            message = {
-                "do": "run",
-                "argv": list(argv),
-                "limits": dataclasses.asdict(limits),
-                "memory_mb": limits.memory_mb,
-                "processes": limits.processes + 8,
-                "address_space": address_space,
-                "environment": dict(environment or {}),
-                "home": self.home,
-            }
-            self.link.send(message, (given.fileno(), *(end for _, end in pipes)))
-            for _, end in pipes:
-                os.close(end)
-            pipes = []
-            found = self._follow(started + limits.wall_s, sinks)
-        except Closed:
-            raise Fault("the box is gone") from None
-        finally:
-            given.close()
-            for _, end in pipes:
-                os.close(end)
-            for sink in sinks:
-                sink.close()
-        if worker.group and worker.group.kills() > kills:
-            found |= {"ended": "memory", "detail": "out of memory, all its processes together"}
-        return Outcome(
-            ended=found["ended"],
-            status=found.get("status", 0),
-            stdout=bytes(sinks[0].data),
-            stderr=bytes(sinks[1].data),
-            report=bytes(sinks[2].data),
-            cpu_s=found.get("cpu_s", 0.0),
-            wall_s=time.monotonic() - started,
-            detail=found.get("detail", ""),
-        )
-
-    def close(self) -> None:
-        """End the box; its directory goes with it."""
-        self.link.close()
-        worker = self.worker
-        worker.control.end.settimeout(GRACE_S)
-        try:
-            worker.control.receive()
-        except (Closed, CodecError, TimeoutError):
-            raise Fault("the worker does not end its box") from None
-
-    def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        self.link.end.settimeout(GRACE_S + 5)
-        try:
-            self.link.send(message)
-            answer = self.link.receive()
-        except (Closed, TimeoutError):
-            raise Fault("the box is gone") from None
-        except CodecError as problem:
-            raise OSError(f"too large: {problem}") from None
-        assert isinstance(answer, dict)
-        if "failed" in answer:
-            raise OSError(answer.get("errno") or 0, answer["failed"])
-        return answer
-
-    def _follow(self, deadline: float, sinks: "list[_Sink]") -> dict[str, Any]:
-        talk = Worker.__new__(Worker)  # the same waiting, on the line to the box
-        talk.control = self.link
-        found = talk._follow(deadline, sinks)
-        if "failed" in found:
-            raise Fault(str(found["failed"]))
-        return found
-
-
-def _inside(path: str) -> str:
-    """A relative path without `..`. Raises ValueError for others."""
-    parts = path.split("/")
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
-        raise ValueError(f"{path!r} does not name a file inside the box")
-    return path
-
-
-class _Sink:
-    """The reading end of an output: keeps the first bytes, reads the rest and drops it."""
-
-    def __init__(self, descriptor: int, most: int) -> None:
-        self.descriptor, self.most = descriptor, most
-        self.data = bytearray()
-        os.set_blocking(descriptor, False)
-
-    def read(self) -> bool:
-        """Take what is there; False at the end."""
-        try:
-            data = os.read(self.descriptor, 1 << 16)
-        except BlockingIOError:
-            return True
-        self.data += data[: max(0, self.most - len(self.data))]
-        return bool(data)
-
-    def rest(self) -> None:
-        """Take what is left of a run that is over, without waiting for whoever holds the other end."""
-        for _ in range(self.most // (1 << 16) + 2):
-            try:
-                data = os.read(self.descriptor, 1 << 16)
-            except (BlockingIOError, OSError):
-                return
-            if not data:
-                return
-            self.data += data[: max(0, self.most - len(self.data))]
-
-    def close(self) -> None:
-        os.close(self.descriptor)
-
-    def text(self) -> str:
-        """What was printed, without control characters but line ends and tabs."""
-        return printable(bytes(self.data))
-
-
-def printable(data: bytes) -> str:
-    """Text of bytes that anybody may have written, safe to show in a terminal."""
-    text = data.decode("utf-8", "replace")
-    return "".join(c for c in text if c in "\n\t" or c.isprintable() or c == " ")
-
-
 def readable() -> list[str]:
     """What every program may read: the system's programs and libraries, and this Python's."""
     paths = ["/usr", "/etc/ld.so.cache", "/etc/alternatives", sys.base_prefix, sys.prefix]
-    return [*paths, *(f"/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"))]
+    paths += [f"/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")]
+    return [*paths, *(path for own in READ_ONLY_PATHS.values() for path in own)]
 
 
 def _interpreter(*, readable_by_all: bool) -> tuple[str, list[str]]:
     """The Python of a worker, and where its packages lie.
 
     This one, or the system's where another user could not read this one's library and we can show him
-    no copy of it. Raises Fault where neither will do.
+    no copy of it. Raises InfraError where neither will do.
     """
     packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     library = str(Path(os.__file__).parent)
     if not readable_by_all or _all_may_read(library):
-        return sys.executable, [path for path in packages if not readable_by_all or _all_may_read(path)]
+        return sys.executable, [
+            path for path in packages if not readable_by_all or _all_may_read(path)
+        ]
     system = Path("/usr/bin/python3")
     if system.exists() and system.resolve().name >= "python3.11":
         return str(system), []
-    raise Fault(f"other users may not read {library}, and there is no Python 3.11 in /usr/bin")
+    raise InfraError(f"other users may not read {library}, and there is no Python 3.11 in /usr/bin")
 
 
 def _all_may_read(path: str) -> bool:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from midfill.sandbox import box_init, candidate, linux, trial
-from midfill.sandbox.channel import Channel, Closed
+from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.confine import (
     Plan,
     enter_worker,
@@ -43,6 +43,7 @@ WARM = (
     "bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq io "
     "itertools json math operator random re statistics string textwrap traceback types typing unittest"
 ).split()
+COUNT_S = 1.0  # how long a count of the user's other threads is good for
 _MIB = 1 << 20
 
 
@@ -81,7 +82,7 @@ def _keep(middle: int, alive: int, settings: dict[str, Any]) -> NoReturn:
         for _ in range(250):  # the last process may still be ending
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 try:
-                    os.rmdir(group)
+                    Path(group).rmdir()
                 except OSError:
                     time.sleep(0.02)
                     continue
@@ -118,6 +119,7 @@ class Zygote:
     def __init__(self, control: int, plan: Plan) -> None:
 
         self.control = Channel.of(control)
+        self.others, self.counted = 0, -COUNT_S
         self.plan = plan
         self.home = plan.scratch or "/tmp"
         self.everything = ["/"] if plan.namespaces else [*plan.read, "/dev", "/proc/self"]
@@ -135,7 +137,7 @@ class Zygote:
             self.warm()
         self.control.send({"problem": problem})
         runs: dict[str, Callable] = {"pair": self.pair, "box": self.box}
-        with contextlib.suppress(Closed):
+        with contextlib.suppress(ClosedError):
             while True:
                 request, descriptors = self.control.receive_all()
                 assert isinstance(request, dict)
@@ -152,6 +154,14 @@ class Zygote:
         with contextlib.suppress(ImportError):
             __import__("numpy")
 
+        linux.drop_bounding_set()
+        linux.prepare_filters()
+        self.ruleset = linux.landlock_ruleset(self.everything)
+        self.nothing = os.open("/dev/null", os.O_RDWR)
+        for number in range(3):
+            os.dup2(self.nothing, number)
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.path[:] = [path for path in sys.path if path != os.environ.get("MIDFILL_SOURCE")]
         os.environ.pop("MIDFILL_SOURCE", None)
         gc.collect()
@@ -166,6 +176,7 @@ class Zygote:
         code, output, report = descriptors
         limits = Limits(**request["limits"])
         tests_end, program_end = Channel.pair()
+        self.count_others()
         fresh = linux.NEWPID | linux.NEWNS if self.plan.namespaces else 0
         children = {}
         try:
@@ -188,6 +199,11 @@ class Zygote:
             for descriptor in descriptors:
                 os.close(descriptor)
         return self._watch(children, limits, leader="tests")
+
+    def count_others(self) -> None:
+        """How many threads this user has beside us: without a user namespace its limit counts them."""
+        if not self.plan.namespaces and time.monotonic() > self.counted + COUNT_S:
+            self.others, self.counted = _of_this_user(), time.monotonic()
 
     def _program(self, limits: Limits, keep: tuple[int, int], output: int, *, alone: bool) -> None:
         self._begin(limits, keep, output, alone=alone)
@@ -219,9 +235,6 @@ class Zygote:
         self._own_place(limits)
         os.dup2(link, 3)
         os.closerange(4, 1 << 20)
-        for number in range(3):
-            os.dup2(os.open("/dev/null", os.O_RDWR), number)
-        os.closerange(4, 1 << 20)
         linux.drop_capabilities()
         box_init.serve(Channel.of(3), self.home, self.everything, (self.home, "/dev/null"))
 
@@ -241,27 +254,30 @@ class Zygote:
         tests: bool = False,
     ) -> None:
         """What the child of a fork does before anything of others: its place, its limits, its lock."""
-
         with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("900")
+            score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+            os.write(score, b"900")
+            os.close(score)
         if not alone:
             self._own_place(limits)
         os.setsid()
-        nothing = os.open("/dev/null", os.O_RDWR)
-        shown = nothing if output is None else output
-        for number, descriptor in enumerate((nothing, shown, shown, *keep)):
+        shown = self.nothing if output is None else output
+        for number, descriptor in enumerate((self.nothing, shown, shown, *keep)):
             os.dup2(descriptor, 64 + number)
+        ruleset = None
+        if alone:
+            ruleset = 64 + 3 + len(keep)
+            os.dup2(self.ruleset, ruleset)
         for number in range(3 + len(keep)):
             os.dup2(64 + number, number)
-        os.closerange(3 + len(keep), 1 << 20)
-        processes = limits.processes + (0 if self.plan.namespaces else _of_this_user())
+        os.closerange(3 + len(keep), ruleset or 64)
+        os.closerange((ruleset or 64) + 1, 1 << 20)
+        processes = limits.processes + self.others
         memory = self.size + (limits.memory_mb + (64 if tests else 0)) * _MIB
         set_limits(limits, memory=memory, processes=processes, file_mb=16)
-        writable = [] if alone else [self.home, "/dev/null"]
-        lock_in(self.everything, writable, alone=alone)
-        sys.stdin = open(0)  # noqa: SIM115
-        sys.stdout = open(1, "w", errors="backslashreplace")  # noqa: SIM115
-        sys.stderr = open(2, "w", errors="backslashreplace")  # noqa: SIM115
+        if ruleset is None:
+            ruleset = linux.landlock_ruleset(self.everything, [self.home, "/dev"])
+        lock_in(ruleset, alone=alone)
         gc.enable()
 
     def _watch(
@@ -287,7 +303,12 @@ class Zygote:
                 os.close(handle)
                 usage.pop(name, None)
                 _, status, used = os.wait4(children[name], 0)
-                found[name] = {"status": status, "cpu_s": used.ru_utime + used.ru_stime}
+                found[name] = {
+                    "status": status,
+                    "cpu_s": used.ru_utime + used.ru_stime,
+                    "flt": used.ru_minflt,
+                    "sys": used.ru_stime,
+                }
                 if name == leader:
                     self._kill(children, handles)
             if self.control.fileno() in ready:
@@ -334,7 +355,7 @@ def _of_this_user() -> int:
     for entry in os.scandir("/proc"):
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and entry.stat().st_uid == me:
-                total += len(os.listdir(f"/proc/{entry.name}/task"))
+                total += sum(1 for _ in Path(entry, "task").iterdir())
     return total
 
 
