@@ -24,6 +24,7 @@ DEPTH = 50  # lists in lists
 EFFORT = 2_000_000  # of building a message, by the weights below
 MEMORY = 96 << 20  # bytes that its values may take
 SAME_HASH = 16  # keys of one message whose hashes are equal: more would make a dict quadratic
+SMALL = 1 << 16  # bytes of a message that cannot cost much, whatever is in it
 LONG_RUN = 16  # from this many elements on, columns are looked at as a whole
 
 _HEADER = struct.Struct("<5I")
@@ -40,6 +41,7 @@ _BYTES = dict(
 _PER_KEY = 110  # bytes of a set's or dict's table, at its emptiest
 _SAME = {ord("N"): None, ord("T"): True, ord("F"): False}
 _SEQUENCES = {ord("l"): list, ord("t"): tuple, ord("S"): set, ord("Z"): frozenset}
+_DICT, _LIST, _SETS = ord("d"), ord("l"), frozenset(b"SZ")
 _TAGS = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}
 _BASES = (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range)
 
@@ -144,6 +146,8 @@ class _Writer:
 
     def put_sequence(self, value: Iterable[object], depth: int) -> None:
         kind = type(value) if type(value) in _TAGS else _base(value)
+        if kind.__len__(value) > EFFORT:  # type: ignore[attr-defined]
+            raise CodecError("the value is too large")
         items = list(kind.__iter__(value))  # type: ignore[attr-defined]
         self.tags += _TAGS[kind]
         self.lengths.append(len(items))
@@ -231,23 +235,16 @@ class _Reader:
         self.at = self.at_length = self.at_integer = self.at_float = self.at_text = 0
         self.find = find
         self.same_hash = SAME_HASH
+        self.memory = MEMORY
+        if len(data) > SMALL:
+            self.check_costs()
+
+    def check_costs(self) -> None:
+        """Refuse the message for what counting its tags tells, before anything is built."""
         counts = {tag: self.tags.count(tag) for tag in _BYTES}
-        if sum(counts.values()) != len(self.tags):
-            raise CodecError("there is no such tag")
         if sum(_EFFORTS[tag] * count for tag, count in counts.items()) > EFFORT:
             raise CodecError("the message has too many values")
-        self.memory = MEMORY - sum(_BYTES[tag] * count for tag, count in counts.items())
-        self.spend(len(self.texts))
-        self.take = {
-            ord("i"): self.get_int,
-            ord("f"): self.get_float,
-            ord("c"): self.get_complex,
-            ord("r"): self.get_range,
-            ord("s"): self.get_str,
-            ord("b"): lambda: bytes(self.text()),
-            ord("I"): lambda: int.from_bytes(self.text(), "little", signed=True),
-            ord("o"): lambda: self.find(self.length()),
-        }
+        self.spend(sum(_BYTES[tag] * count for tag, count in counts.items()) + len(self.texts))
 
     def spend(self, memory: int) -> None:
         self.memory -= memory
@@ -267,16 +264,19 @@ class _Reader:
         self.at += 1
         if tag in _SAME:
             return _SAME[tag]
-        if tag in self.take:
-            return self.take[tag]()
+        take = _TAKE.get(tag)
+        if take is not None:
+            return take(self)
+        if tag not in _SEQUENCES and tag != _DICT:
+            raise CodecError("there is no such tag")
         size = self.length()
         try:
-            if tag == ord("d"):
+            if tag == _DICT:
                 return self.get_dict(self.get_all(2 * size, depth + 1))
             items = self.get_all(size, depth + 1)
-            if tag in b"SZ":
+            if tag in _SETS:
                 self.check_keys(items)
-            return items if tag == ord("l") else _SEQUENCES[tag](items)
+            return items if tag == _LIST else _SEQUENCES[tag](items)
         except TypeError:
             raise CodecError("a key or an element of a set cannot be hashed") from None
 
@@ -360,3 +360,24 @@ class _Reader:
             return data.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
             raise CodecError("a text is not UTF-8") from None
+
+    def get_bytes(self) -> bytes:
+        return bytes(self.text())
+
+    def get_long(self) -> int:
+        return int.from_bytes(self.text(), "little", signed=True)
+
+    def get_token(self) -> object:
+        return self.find(self.length())
+
+
+_TAKE: dict[int, Callable[[_Reader], object]] = {
+    ord("i"): _Reader.get_int,
+    ord("f"): _Reader.get_float,
+    ord("c"): _Reader.get_complex,
+    ord("r"): _Reader.get_range,
+    ord("s"): _Reader.get_str,
+    ord("b"): _Reader.get_bytes,
+    ord("I"): _Reader.get_long,
+    ord("o"): _Reader.get_token,
+}

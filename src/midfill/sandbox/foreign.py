@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from midfill.sandbox.box import Box
 from midfill.sandbox.foreign_layout import Command, Layout, Source
 from midfill.sandbox.languages import Language, available, find_language
-from midfill.sandbox.verdict import Level, Limits, Outcome, Status, Verdict
-from midfill.sandbox.box import Box
 from midfill.sandbox.supervise import printable
+from midfill.sandbox.verdict import Level, Limits, Outcome, Status, Verdict
 
 if TYPE_CHECKING:
     from midfill.sandbox.sandbox import Sandbox
@@ -86,7 +86,7 @@ def run_cases(
         if failed:
             detail = f"compile: {_first_words(failed) or failed.detail}"
             return [replace(failed, detail=detail)] * len(cases)
-        return [run.command(layout.run, case) for case in cases]
+        return [run.program(layout, case) for case in cases]
 
 
 def _encoded(files: Mapping[str, str]) -> dict[str, bytes]:
@@ -108,7 +108,8 @@ class _Run:
     def __init__(
         self, language: Language, box: Box, limits: Limits, source: Source, level: Level
     ) -> None:
-        self.language, self.box, self.source, self.level = language, box, source, level
+        self.language, self.box, self.source = language, box, source
+        self.level: Level = level
         self.limits = replace(limits, memory_mb=limits.memory_mb + language.runtime_mb)
 
     def verdict(self, layout: Layout, compile_commands: Sequence[Command]) -> Verdict:
@@ -118,8 +119,8 @@ class _Run:
             status: Status = "error" if failed.ended in ("exit", "signal") else failed.ended
             words = _first_words(failed) or failed.detail or f"ended by {failed.ended}"
             return self._verdict(failed, status, f"compile: {words}")
-        outcome = self.command(layout.run)
-        status, detail = _read(self.language, outcome, self.source.word.encode())
+        outcome = self.program(layout)
+        status, detail = read_outcome(self.language, outcome, self.source.word.encode())
         # A part of the program, as a subshell, was ended at the limit, and the rest went on without.
         if status != "pass" and outcome.cpu_s >= 0.95 * self.limits.cpu_s:
             status = "timeout"
@@ -152,8 +153,14 @@ class _Run:
     def _compile(self, command: Command, environment: Mapping[str, str]) -> Outcome:
         return self.box.run(command, limits=COMPILING, environment=environment, address_space=False)
 
-    def command(self, command: Command, stdin: bytes = b"") -> Outcome:
-        """Run the program."""
+    def program(self, layout: Layout, stdin: bytes = b"") -> Outcome:
+        """Run the compiled program."""
+        outcome = self._command(layout.run, stdin)
+        if outcome.ended == "infra" and layout.instead:
+            outcome = self._command(layout.instead, stdin)
+        return outcome
+
+    def _command(self, command: Command, stdin: bytes) -> Outcome:
         return self.box.run(
             command, stdin=stdin, limits=self.limits, address_space=self.language.address_space
         )
@@ -169,7 +176,7 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _read(language: Language, outcome: Outcome, word: bytes) -> tuple[Status, str]:
+def read_outcome(language: Language, outcome: Outcome, word: bytes) -> tuple[Status, str]:
     """The status and the detail that the end of a run with tests means."""
     if outcome.ended in ("timeout", "memory", "infra"):
         return outcome.ended, outcome.detail

@@ -9,7 +9,10 @@ It does not stop a program that goes looking for the word in its own memory.
 Commands and preludes are those of DeepSeek-Coder's evaluation where it has the language.
 """
 
+import functools
+import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +20,7 @@ from pathlib import Path
 
 Command = tuple[str, ...]
 
+SEARCH = "/usr/local/bin:/usr/bin:/bin"  # the PATH inside; what lies elsewhere cannot be run there
 WARM_FOLDERS = (Path("/usr/local/lib/midfill"), Path.home() / ".cache/midfill/toolchains")
 JAVATUPLES = "/usr/share/java/javatuples.jar"
 TYPESCRIPT_FOLDERS = (
@@ -53,23 +57,31 @@ class Layout:
 
     files: Mapping[str, str]
     run: Command
+    instead: Command | None = None  # what to run where `run` cannot be started
     compile: tuple[Command, ...] = ()
     again: tuple[Command, ...] = ()  # a second way to compile, tried where the first led to no pass
     environment: Mapping[str, str] = field(default_factory=dict)  # while compiling
 
 
-def script(name: str, *command: str, epilogue: str) -> Callable[[Source], Layout]:
+def script(
+    name: str, *command: str, epilogue: str, instead: Command | None = None
+) -> Callable[[Source], Layout]:
     """The layout of a language that runs its text as it stands; WORD in `epilogue` is the word."""
 
     def lay_out(source: Source) -> Layout:
         text = f"{source.text}\n{epilogue.replace('WORD', source.word)}\n"
-        return Layout(files={name: text}, run=(*command, name))
+        other = (*instead, name) if instead else None
+        return Layout(files={name: text}, run=(*command, name), instead=other)
 
     return lay_out
 
 
+# This interpreter has packages; where another user runs programs, he may not reach it.
 lay_out_python = script(
-    "program.py", sys.executable, "-I", "-B", epilogue="__import__('os').write(3, b'WORD')"
+    "program.py",
+    *(sys.executable, "-I", "-B"),
+    epilogue="__import__('os').write(3, b'WORD')",
+    instead=("python3", "-I", "-B"),
 )
 lay_out_bash = script("program.sh", "bash", epilogue="builtin printf %s WORD >&3")
 lay_out_r = script(
@@ -148,20 +160,47 @@ def typescript_folder() -> str | None:
     return next(there, None)
 
 
+@functools.cache
+def typescript_snapshot() -> str | None:
+    """The prepared compiler, if it starts here and is the installed one."""
+    path, folder = warm("tsc.blob"), typescript_folder()
+    if path is None or folder is None:
+        return None
+    said = subprocess.run(
+        ("node", "--snapshot-blob", path, "tsc", "versions"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": SEARCH},
+        check=False,
+    )
+    installed = json.loads(Path(folder, "package.json").read_text(encoding="utf-8"))["version"]
+    return path if said.returncode == 0 and said.stdout.split()[1:] == [installed] else None
+
+
 # What may merge with a declaration of the libraries and so make *them* wrong: `interface Node`.
 _MERGES = re.compile(r"\b(interface|class|enum|namespace|module|global)\b")
+_ES2015 = ("--target", "ES2015", "--lib", "ES2015,DOM")
 
 
 def lay_out_typescript(source: Source) -> Layout:
     """As the protocol: once with ES2015, and where that leads to no pass once more without flags."""
     epilogue = f"declare var require: any;\nrequire('node:fs').writeSync(3, '{source.word}');\n"
-    tsc: Command = ("node", f"{typescript_folder()}/lib/tsc.js", "program.ts")
-    if not _MERGES.search(source.text):
-        tsc += ("--skipLibCheck",)  # the libraries are right: half the time is spent on them
+    # The libraries are right by themselves: half the time is spent on checking them.
+    skip = not _MERGES.search(source.text)
+    if snapshot := typescript_snapshot():
+        ways = [
+            ("node", "--snapshot-blob", snapshot, "tsc", way, "01"[skip], "program.ts")
+            for way in "01"
+        ]
+    else:
+        tsc = ("node", f"{typescript_folder()}/lib/tsc.js", "program.ts")
+        tsc += ("--skipLibCheck",) if skip else ()
+        ways = [(*tsc, *_ES2015), tsc]
     return Layout(
         files={"program.ts": f"{source.text}\n{epilogue}"},
-        compile=((*tsc, "--target", "ES2015", "--lib", "ES2015,DOM"),),
-        again=(tsc,),
+        compile=(ways[0],),
+        again=(ways[1],),
         run=("node", "program.js"),
     )
 

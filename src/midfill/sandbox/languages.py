@@ -16,9 +16,8 @@ from pathlib import Path
 
 from midfill.errors import SandboxError
 from midfill.sandbox import foreign_layout as layout
-from midfill.sandbox.foreign_layout import JAVATUPLES, Layout, Source, typescript_folder
+from midfill.sandbox.foreign_layout import JAVATUPLES, SEARCH, Layout, Source, typescript_folder
 
-SEARCH = "/usr/local/bin:/usr/bin:/bin"  # the PATH inside; what lies elsewhere cannot be run there
 _NOTHING = re.compile(r"(?!)")
 
 
@@ -226,9 +225,13 @@ LANGUAGES = {
 PAPER = ("python", "cpp", "java", "php", "typescript", "csharp", "bash", "javascript")
 NO_TOOLCHAIN = ("swift", "julia", "scala")  # benchmarks have rows, Debian 12 has no usable compiler
 
+_OPENSSL = "/etc/ssl/openssl.cnf"  # node ends where it is there and may not be read
+
 # Beside /usr, /bin, /lib* and /etc/alternatives: what toolchains read, where it is there.
 READ_ONLY_PATHS: dict[str, tuple[str, ...]] = {
     "python": tuple(dict.fromkeys((sys.prefix, sys.base_prefix, os.path.realpath(sys.executable)))),
+    "javascript": (_OPENSSL,),
+    "typescript": (_OPENSSL,),
     "java": ("/etc/java-17-openjdk",),
     "csharp": ("/etc/mono",),
     "php": ("/etc/php",),

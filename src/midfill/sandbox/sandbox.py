@@ -40,7 +40,7 @@ class Sandbox:
     """
 
     def __init__(
-        self, workers: int | None = None, *, level: Level | None = None, minimum: Level = "C"
+        self, workers: int | None = None, *, level: str | None = None, minimum: Level = "C"
     ) -> None:
         self.level: Level = available_level(level, minimum)
         self.workers = workers or len(os.sched_getaffinity(0))
@@ -64,8 +64,7 @@ class Sandbox:
     def close(self) -> None:
         """End all workers; what they used is gone afterwards."""
         self._closed = True
-        for _ in range(self.workers):
-            worker = self._idle.get()
+        for worker in [self._idle.get() for _ in range(self.workers)]:
             if worker is not None:
                 worker.close()
             self._idle.put(None)
@@ -192,27 +191,27 @@ _known: dict[Level, str | None] = {}
 _probing = threading.Lock()
 
 
-def available_level(wanted: Level | None, minimum: Level) -> Level:
+def available_level(wanted: str | None, minimum: Level) -> Level:
     """The level to use: `wanted`, or the best that withstands the canaries.
 
     Raises SandboxError where it is not available or below `minimum`.
     """
-    if wanted is None and os.environ.get(LEVEL_VARIABLE):
-        named = os.environ[LEVEL_VARIABLE]
-        wanted = next((level for level in LEVELS if level == named), None)
-        if wanted is None:
-            raise _refusal(f"{LEVEL_VARIABLE} is {named!r}", f"levels are {', '.join(LEVELS)}")
+    named = wanted or os.environ.get(LEVEL_VARIABLE)
+    if named and named not in LEVELS:
+        raise _refusal(f"there is no level {named!r}", f"levels are {', '.join(LEVELS)}")
     if not sys.platform.startswith("linux"):
         raise _refusal("programs cannot be run safely on this system", "isolation needs Linux")
     reasons = []
-    for level in LEVELS[:-1] if wanted is None else (wanted,):
-        if LEVELS.index(level) > LEVELS.index(minimum):
-            break
+    for level in LEVELS:
+        if named and level != named:
+            continue
         reason = why_not(level)
+        if reason is None and LEVELS.index(level) > LEVELS.index(minimum):
+            reason = f"less than {minimum}, which is the least that is wanted here"
         if reason is None:
             return level
         reasons.append(f"{level}: {reason}")
-    raise _refusal("programs cannot be run safely here", "; ".join(reasons) or f"below {minimum}")
+    raise _refusal("programs cannot be run safely here", "; ".join(reasons))
 
 
 def why_not(level: Level) -> str | None:

@@ -46,7 +46,7 @@ class Worker:
         if level == "A" and self.group is None:
             raise InfraError("no cgroup with memory and pids can be made here")
         spaces = level in ("A", "B")
-        self.scratch = None if spaces else tempfile.mkdtemp(prefix="midfill-sandbox-")
+        self.scratch = None if spaces else tempfile.mkdtemp(prefix=f"midfill-{os.getpid()}-")
         control, theirs = socket.socketpair()
         their_alive, self._alive = os.pipe()  # they wait for its end, which comes with ours
         uid = None
@@ -56,6 +56,7 @@ class Worker:
             os.chown(self.scratch, uid, uid)
         self.python, packages = _interpreter(readable_by_all=uid is not None and not spaces)
         settings = {
+            "supervisor": os.getpid(),  # for whoever reads the list of processes
             "control": theirs.fileno(),
             "alive": their_alive,
             "namespaces": spaces,
