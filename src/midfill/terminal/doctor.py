@@ -16,6 +16,8 @@ from typing import Literal
 from midfill.engine.threads import Others, cores, idle_cores, most_threads
 from midfill.errors import UserError
 from midfill.hub import cache_folder, check_writable, default_model, find, stored
+from midfill.sandbox.languages import LANGUAGES, available
+from midfill.sandbox.sandbox import LEVELS, why_not
 from midfill.terminal import show
 
 GIB = 2**30
@@ -59,6 +61,8 @@ def examine() -> Iterator[Finding]:
         _default_model,
         _pip,
         _compiler,
+        _sandbox,
+        _languages,
         _arithmetic,
     )
     for check in checks:
@@ -197,6 +201,39 @@ def _compiler() -> Finding:
         "note",
         f"without {' and '.join(filter(None, lacking.values()))}; only building the kernels needs them",
         f"apt-get install {' '.join(name for name, what in lacking.items() if what)}, or the like",
+    )
+
+
+def _sandbox() -> Finding:
+    """The level that programs are run at, and why no better one."""
+    found = None
+    reasons = []
+    for level in LEVELS[:-1]:
+        reason = why_not(level)
+        if reason is None:
+            found = level
+            break
+        reasons.append(f"{level}: {reason}")
+    if found is None:
+        return Finding(
+            "sandbox",
+            "note",
+            f"programs cannot be run safely here; {'; '.join(reasons)}",
+            "see docs/08-sandbox.md: user namespaces or Landlock must be allowed",
+        )
+    missing = f"; not {reasons[-1]}" if reasons else ""
+    return Finding("sandbox", "ok", f"level {found}{missing}")
+
+
+def _languages() -> Finding:
+    """Which languages programs can be run in."""
+    missing = {name: reason for name in LANGUAGES if (reason := available(name))}
+    here = ", ".join(name for name in LANGUAGES if name not in missing)
+    if not missing:
+        return Finding("languages", "ok", here)
+    without = f"{here}; not {', '.join(missing)}"
+    return Finding(
+        "languages", "note", without, "sudo scripts/install-toolchains.sh, from the sources"
     )
 
 
