@@ -103,10 +103,10 @@ def _build_root(read: Iterable[str]) -> None:
 
 def _outermost(paths: Iterable[str]) -> list[str]:
     """Those that exist and lie beneath no other."""
-    there = sorted({os.path.normpath(path) for path in paths if Path(path).exists()})
+    there = sorted(map(os.path.normpath, filter(os.path.exists, paths)))
     kept: list[str] = []
     for path in there:
-        if not any(path.startswith(f"{other}/") for other in kept):
+        if not any(f"{path}/".startswith(f"{other}/") for other in kept):
             kept.append(path)
     return kept
 

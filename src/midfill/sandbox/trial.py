@@ -84,8 +84,8 @@ def _run_tests(code: types.CodeType, tests: str, entry_point: str | None, link: 
         )
 
 
-class _UnsuitableError(Exception):
-    """Tests that say nothing about the program."""
+class _UnsuitableError(BaseException):
+    """Tests that say nothing about the program; no test may catch this."""
 
 
 class _Keeping:
@@ -200,6 +200,8 @@ class Link:
         try:
             packed = encode((args, kwargs), _token_of)
         except CodecError as problem:
+            if "too" in str(problem):  # which the program's own values may have made it
+                raise Unreadable(f"as an argument, {problem}") from None
             raise _UnsuitableError(f"an argument of the tests cannot cross: {problem}") from None
         value, after = self._ask(verb, (*target, packed), find)
         if after is not None:

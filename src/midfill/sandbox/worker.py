@@ -149,6 +149,8 @@ class Worker:
                     said = report.receive()
         except ClosedError:
             raise InfraError("the worker is gone") from None
+        except CodecError:
+            raise InfraError("the program or its tests are larger than 64 MiB") from None
         finally:
             source.close()
             report.close()
