@@ -68,7 +68,7 @@ class Worker:
         source = str(Path(__file__).parents[2])
         start = (
             f"import sys; sys.path[:0] = {[source, *packages]!r}; sys.dont_write_bytecode = True; "
-            "from midfill.sandbox.zygote import main; main(sys.argv[1:])"
+            "from midfill.sandbox.keeper import main; main(sys.argv[1:])"
         )
         environment = ENVIRONMENT | {"MIDFILL_SOURCE": source, "OPENBLAS_NUM_THREADS": "1"}
         if self.scratch:
@@ -96,6 +96,7 @@ class Worker:
         if not isinstance(ready, dict) or ready.get("problem"):
             self.close()
             raise InfraError(f"the worker cannot be confined: {ready}")
+        self.allowed: tuple[int, int] | None = None
         self.base = cgroup.settled(self.group) if self.group else 0
 
     def _words(self) -> str:
@@ -107,7 +108,7 @@ class Worker:
 
     def close(self) -> None:
         """End it, and wait until what it used is gone."""
-        self.control.close() if hasattr(self, "control") else None
+        self.control.close()
         if self._alive >= 0:
             os.close(self._alive)
             self._alive = -1
@@ -174,9 +175,14 @@ class Worker:
         """Give the cgroup the limits of a run; how often it has had to kill so far."""
         if not self.group:
             return 0
+        wanted = (
+            self.base + (limits.memory_mb + limits.disk_mb + 64) * _MIB,
+            limits.processes + 8,
+        )
         try:
-            memory = self.base + (limits.memory_mb + limits.disk_mb + 64) * _MIB
-            self.group.allow(memory, limits.processes + 8)
+            if wanted != self.allowed:
+                self.group.allow(*wanted)
+                self.allowed = wanted
             return self.group.kills()
         except (OSError, ValueError) as error:
             raise InfraError(f"the cgroup is gone: {error}") from None

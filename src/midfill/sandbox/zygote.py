@@ -1,22 +1,15 @@
 """The process that every run is forked from: warm, confined, and ignorant.
 
-Started as a program, with the plan of a worker as its argument. Three processes come of it:
-
-    keeper    outside, as whoever started it: waits, and tidies up when the supervisor is gone
-    middle    inside most namespaces; waits for the zygote, and dies with the keeper
-    zygote    the first process of the worker's pid namespace; has imported what programs import
-
-It forks a process per run, counts what it uses, and ends it. It reads neither code nor tests: those
-go from the supervisor to the processes that run them, so a program that searches the memory it was
-forked with finds nothing that is not its own.
+It is the first process of its worker's pid namespace and has imported what programs import. It forks
+a process per run, counts what it uses, and ends it. It reads neither code nor tests: those go from the
+supervisor to the processes that run them, so a program that searches the memory it was forked with
+finds nothing that is not its own.
 """
 
 import contextlib
 import gc
-import json
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -28,7 +21,6 @@ from midfill.sandbox import box_init, candidate, linux, trial
 from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.confine import (
     Plan,
-    enter_worker,
     lock_in,
     own_directory,
     set_limits,
@@ -47,77 +39,10 @@ COUNT_S = 1.0  # how long a count of the user's other threads is good for
 _MIB = 1 << 20
 
 
-def main(arguments: list[str]) -> None:
-    """Become keeper, middle and zygote."""
-    settings = json.loads(arguments[0])
-    control, alive = settings["control"], settings["alive"]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError):  # only root may; then the kernel kills programs, not us
-        Path("/proc/self/oom_score_adj").write_text("-900")
-    middle = os.fork()
-    if middle:
-        os.close(control)
-        _keep(middle, alive, settings)
-    os.close(alive)
-    _middle(control, settings)
-
-
-def _keep(middle: int, alive: int, settings: dict[str, Any]) -> NoReturn:
-    """Wait for the supervisor's end or the worker's, then remove what they used."""
-    handle = os.pidfd_open(middle)
-    waiting = select.poll()
-    waiting.register(alive, select.POLLIN | select.POLLHUP)
-    waiting.register(handle, select.POLLIN)
-    ended = {descriptor for descriptor, _ in waiting.poll()}
-    if handle in ended:
-        os.waitpid(middle, 0)
-        waiting.unregister(handle)
-        waiting.poll()  # the supervisor may still want to look at the cgroup
-    else:
-        os.kill(middle, signal.SIGKILL)
-        os.waitpid(middle, 0)
-    if settings["scratch"]:
-        shutil.rmtree(settings["scratch"], ignore_errors=True)
-    for group in settings["cgroups"]:
-        for _ in range(250):  # the last process may still be ending
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                try:
-                    Path(group).rmdir()
-                except OSError:
-                    time.sleep(0.02)
-                    continue
-            break
-    os._exit(0)
-
-
-def _middle(control: int, settings: dict[str, Any]) -> NoReturn:
-
-    for group in settings["cgroups"]:
-        Path(group, "cgroup.procs").write_text("0")
-    plan = Plan(
-        settings["namespaces"], tuple(settings["read"]), settings["uid"], settings["scratch"]
-    )
-    problem = None
-    try:
-        enter_worker(plan)
-    except OSError as error:
-        problem = f"{error.filename or 'a call'}: {error.strerror}"
-    linux.prctl(linux.PARENT_DIES, signal.SIGKILL)  # after the uid has changed, which forgets it
-    zygote = os.fork()
-    if zygote == 0:
-        linux.prctl(linux.PARENT_DIES, signal.SIGKILL)
-        Zygote(control, plan).serve(problem)
-        os._exit(0)
-    os.close(control)
-    os.waitpid(zygote, 0)
-    os._exit(0)
-
-
 class Zygote:
     """Forks runs on request, one at a time."""
 
     def __init__(self, control: int, plan: Plan) -> None:
-
         self.control = Channel.of(control)
         self.others, self.counted = 0, -COUNT_S
         self.plan = plan
@@ -126,7 +51,6 @@ class Zygote:
 
     def serve(self, problem: str | None) -> None:
         """Say that it is ready, or why it cannot be, then do what is asked until nobody asks."""
-
         if problem is None and self.plan.namespaces:
             try:
                 settle_worker()
@@ -153,7 +77,6 @@ class Zygote:
             __import__(name)
         with contextlib.suppress(ImportError):
             __import__("numpy")
-
         linux.drop_bounding_set()
         linux.prepare_filters()
         self.ruleset = linux.landlock_ruleset(self.everything)
@@ -172,7 +95,6 @@ class Zygote:
 
     def pair(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """A program and its tests, each in a process of its own, with a line between them."""
-
         code, output, report = descriptors
         limits = Limits(**request["limits"])
         tests_end, program_end = Channel.pair()
@@ -221,7 +143,6 @@ class Zygote:
 
     def box(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """A directory of its own, and a first process in it that runs programs when asked."""
-
         (link,) = descriptors
         limits = Limits(**request["limits"])
         fresh = linux.NEWPID | linux.NEWNS if self.plan.namespaces else 0
@@ -239,7 +160,6 @@ class Zygote:
         box_init.serve(Channel.of(3), self.home, self.everything, (self.home, "/dev/null"))
 
     def _own_place(self, limits: Limits) -> None:
-
         if self.plan.namespaces:
             own_directory(limits)
             show_processes()
@@ -284,7 +204,6 @@ class Zygote:
         self, children: dict[str, int], limits: Limits | None, leader: str
     ) -> dict[str, Any]:
         """Wait until all children have ended; the others end with the leader, all with a limit."""
-
         handles = {os.pidfd_open(child): name for name, child in children.items()}
         usage = {
             name: Usage(child, with_root=True)
@@ -303,12 +222,7 @@ class Zygote:
                 os.close(handle)
                 usage.pop(name, None)
                 _, status, used = os.wait4(children[name], 0)
-                found[name] = {
-                    "status": status,
-                    "cpu_s": used.ru_utime + used.ru_stime,
-                    "flt": used.ru_minflt,
-                    "sys": used.ru_stime,
-                }
+                found[name] = {"status": status, "cpu_s": used.ru_utime + used.ru_stime}
                 if name == leader:
                     self._kill(children, handles)
             if self.control.fileno() in ready:
@@ -357,7 +271,3 @@ def _of_this_user() -> int:
             if entry.name.isdigit() and entry.stat().st_uid == me:
                 total += sum(1 for _ in Path(entry, "task").iterdir())
     return total
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
