@@ -39,6 +39,7 @@ class Plan:
     namespaces: bool  # levels A and B; without: Landlock and the filter alone
     read: tuple[str, ...]  # paths that programs may read
     uid: int | None  # to become before anything else; None: stay who we are
+    cgroup: bool = False  # level A
     scratch: str | None = None  # without namespaces: the directory that a run may write to
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from midfill.sandbox.box import Box
 from midfill.sandbox.foreign_layout import Command, Layout, Source
 from midfill.sandbox.languages import Language, available, find_language
-from midfill.sandbox.supervise import printable
+from midfill.sandbox.supervise import InfraError, printable
 from midfill.sandbox.verdict import Level, Limits, Outcome, Status, Verdict
 
 if TYPE_CHECKING:
@@ -45,10 +45,18 @@ def judge_foreign(
     """What tests, appended to a program, say about it; never sealed.
 
     `entry_point` is not needed: the tests of these languages name what they call. Raises SandboxError
-    for a language that is not known; one whose toolchain is missing gives `infra`.
+    for a language that is not known; one whose toolchain is missing gives `infra`, as does a sandbox
+    that fails.
     """
     if reason := available(language):
         return Verdict(status="infra", sealed=False, level=sandbox.level, detail=reason)
+    try:
+        return _judge(sandbox, code, tests, language, limits)
+    except (InfraError, OSError) as fault:
+        return Verdict(status="infra", sealed=False, level=sandbox.level, detail=str(fault))
+
+
+def _judge(sandbox: "Sandbox", code: str, tests: str, language: str, limits: Limits) -> Verdict:
     known = find_language(language)
     source = Source(code=code, tests=tests, word=secrets.token_hex(16), memory_mb=limits.memory_mb)
     layout = known.lay_out(source)
@@ -70,10 +78,19 @@ def run_cases(
     """What a program does with each input on its standard input: compiled once, run once per case.
 
     Where it cannot be compiled, every case has the compiler's outcome, with a detail that begins with
-    "compile"; where there is no toolchain, every outcome is `infra`.
+    "compile"; where there is no toolchain or the sandbox fails, every outcome is `infra`.
     """
     if reason := available(language):
         return [Outcome(ended="infra", detail=reason)] * len(cases)
+    try:
+        return _run_cases(sandbox, code, cases, language, limits)
+    except (InfraError, OSError) as fault:
+        return [Outcome(ended="infra", detail=str(fault))] * len(cases)
+
+
+def _run_cases(
+    sandbox: "Sandbox", code: str, cases: Sequence[bytes], language: str, limits: Limits
+) -> list[Outcome]:
     known = find_language(language)
     word = secrets.token_hex(16)
     source = Source(code=code, tests=None, word=word, memory_mb=limits.memory_mb)
@@ -90,7 +107,8 @@ def run_cases(
 
 
 def _encoded(files: Mapping[str, str]) -> dict[str, bytes]:
-    return {name: text.encode("utf-8", "surrogateescape") for name, text in files.items()}
+    # Half a surrogate pair, as JSON can hold one, is the compiler's to complain about.
+    return {name: text.encode("utf-8", "surrogatepass") for name, text in files.items()}
 
 
 def _box_limits(limits: Limits) -> Limits:
@@ -121,6 +139,11 @@ class _Run:
             return self._verdict(failed, status, f"compile: {words}")
         outcome = self.program(layout)
         status, detail = read_outcome(self.language, outcome, self.source.word.encode())
+        if status == "timeout" and not detail:
+            limits = self.limits
+            detail = (
+                f"over {limits.cpu_s:g} s of processor time or {limits.wall_s:g} s by the clock"
+            )
         # A part of the program, as a subshell, was ended at the limit, and the rest went on without.
         if status != "pass" and outcome.cpu_s >= 0.95 * self.limits.cpu_s:
             status = "timeout"
@@ -144,7 +167,8 @@ class _Run:
             if misnamed := _misnamed(outcome, self.source):
                 self.source = replace(self.source, class_name=misnamed)
                 renamed = self.language.lay_out(self.source)
-                self.box.write(f"{misnamed}.java", self.source.text.encode())
+                for name, data in _encoded(renamed.files).items():
+                    self.box.write(name, data)
                 outcome = self._compile(renamed.compile[0], layout.environment)
             if not outcome.ok:
                 return outcome
@@ -186,7 +210,8 @@ def read_outcome(language: Language, outcome: Outcome, word: bytes) -> tuple[Sta
             status: Status = "wrong" if language.wrong.search(errors) else "error"
             return status, _line(errors, failed)
         if outcome.report == word:
-            return "pass", ""
+            ran = language.evidence.search(errors)
+            return ("pass", "") if ran else ("error", "it ended well, but no test ran")
         return "error", "it ended before the tests did, with status 0"
     return _read_failure(language, outcome, errors, f"{_text(outcome.stdout)}\n{errors}")
 

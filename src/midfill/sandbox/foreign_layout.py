@@ -246,6 +246,9 @@ def lay_out_cpp(source: Source) -> Layout:
     # Tests that assert must not be switched off by a `#define NDEBUG` above them.
     asserting = "\n#undef NDEBUG\n#include <cassert>\n"
     prelude = "".join(f"{line}\n" for line in _CPP_PRELUDE if line not in source.code)
+    prelude += (
+        "#include <cassert>\n"  # whatever a comment says: the second one may stand in a function
+    )
     text = f"{prelude}\n{source.code}{asserting}{source.tests}\n"
     header = warm("stdc++.h") if _ALL_OF_STD.search(source.code) else None
     ready = ("-include", header) if header else ()

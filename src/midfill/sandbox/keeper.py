@@ -71,7 +71,11 @@ def _middle(control: int, settings: dict[str, Any]) -> NoReturn:
     for group in settings["cgroups"]:
         Path(group, "cgroup.procs").write_text("0")
     plan = Plan(
-        settings["namespaces"], tuple(settings["read"]), settings["uid"], settings["scratch"]
+        namespaces=settings["namespaces"],
+        read=tuple(settings["read"]),
+        uid=settings["uid"],
+        cgroup=bool(settings["cgroups"]),
+        scratch=settings["scratch"],
     )
     problem = None
     try:

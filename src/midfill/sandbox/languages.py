@@ -18,7 +18,7 @@ from midfill.errors import SandboxError
 from midfill.sandbox import foreign_layout as layout
 from midfill.sandbox.foreign_layout import JAVATUPLES, SEARCH, Layout, Source, typescript_folder
 
-_NOTHING = re.compile(r"(?!)")
+_NOTHING, _ANYTHING = re.compile(r"(?!)"), re.compile(r"")
 
 
 def _mark(pattern: str) -> re.Pattern[str]:
@@ -39,14 +39,10 @@ class Language:
     wrong_status: int | None = None  # the exit status by which tests say so, saying nothing else
     crashed: re.Pattern[str] = _NOTHING  # the same was no failed test, whatever else is printed
     failed: re.Pattern[str] = _NOTHING  # on stderr: a test failed, though the exit status may be 0
+    evidence: re.Pattern[str] = _ANYTHING  # on stderr: the tests ran; without it there is no pass
     unreadable: re.Pattern[str] = _NOTHING  # an interpreter could not make sense of the text
     address_space: bool = True  # whether it lives with a limit of addresses (RLIMIT_AS)
     runtime_mb: int = 0  # what the runtime itself takes, beside the program's memory
-
-    @property
-    def compiled(self) -> bool:
-        """Whether a compiler sees the program before it runs."""
-        return bool(self.lay_out(Source(code="", tests="", word="", memory_mb=1)).compile)
 
 
 _SYNTAX = _mark(r"^(SyntaxError|IndentationError|TabError)\b")
@@ -206,6 +202,7 @@ LANGUAGES = {
             version=("ldc2", "--version"),
             lay_out=layout.lay_out_d,
             wrong=_mark(r"Assertion failure|AssertError|unittest failure"),
+            evidence=_mark(r"^[1-9]\d* modules passed unittests$"),
         ),
         Language(
             name="racket",

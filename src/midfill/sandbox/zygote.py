@@ -153,6 +153,8 @@ class Zygote:
         return self._watch({"init": init}, None, leader="init")
 
     def _init(self, limits: Limits, link: int) -> None:
+        if self.plan.cgroup:
+            _be_killed_first()
         self._own_place(limits)
         os.dup2(link, 3)
         os.closerange(4, 1 << 20)
@@ -174,10 +176,8 @@ class Zygote:
         tests: bool = False,
     ) -> None:
         """What the child of a fork does before anything of others: its place, its limits, its lock."""
-        with contextlib.suppress(OSError):
-            score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-            os.write(score, b"900")
-            os.close(score)
+        if self.plan.cgroup and not tests:
+            _be_killed_first()
         if not alone:
             self._own_place(limits)
         os.setsid()
@@ -261,6 +261,14 @@ def _only(body: Callable[[], None]) -> NoReturn:
         os._exit(0)
     except BaseException:
         os._exit(70)
+
+
+def _be_killed_first() -> None:
+    """When memory of the cgroup runs out, the kernel is to end the program, not us."""
+    with contextlib.suppress(OSError):
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(score, b"900")
+        os.close(score)
 
 
 def _of_this_user() -> int:
