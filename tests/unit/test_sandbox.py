@@ -95,6 +95,9 @@ SPOILT = (
                 def test_three(self):
                     self.assertEqual(f(3), 9)
         """),
+        ("def test_me(x): return x * x", "assert test_me(3) == 9"),
+        ("def check(x): return x * x", "assert check(3) == 9"),
+        ("def f(x): return x * x", "from unittest import TestCase\nassert f(3) == 9"),
         ("def f(x): return x * x", "from solution import f as square\nassert square(3) == 9"),
         ("def f(x): return x * x", "import solution\nassert solution.f(x=3) == 9"),
         ("def f(x): raise ValueError('no')", """
@@ -130,7 +133,7 @@ SPOILT = (
     ],
 )  # fmt: skip
 def test_forms_of_tests(sandbox: Sandbox, code: str, tests: str):
-    entry = None if "Solution" in code else "f"
+    entry = "f" if "def f(" in code else None
     verdict = judge(sandbox, code, tests, entry)
     assert verdict.status == "pass", verdict
     broken = tests

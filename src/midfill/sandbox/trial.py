@@ -21,7 +21,7 @@ from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.codec import CodecError, Token, decode, encode
 
 TESTS = "<tests>"
-_CHECK = "check"
+_CHECK, _NAME = "check", "tests"
 _MOST_NAMES = 10_000
 
 
@@ -70,10 +70,9 @@ def _verdict(tests: str, entry_point: str | None, link: "Link") -> tuple[str, st
 
 
 def _run_tests(code: types.CodeType, tests: str, entry_point: str | None, link: "Link") -> None:
-    names = {"__name__": "tests", "__builtins__": builtins}
+    names = {"__name__": _NAME, "__builtins__": builtins}
     names |= _proxies(code, entry_point, link)
-    sys.modules["tests"] = types.ModuleType("tests")
-    sys.modules["tests"].__dict__.update(names)
+    sys.modules[_NAME] = types.ModuleType(_NAME)
     sys.modules[MODULE] = _Program(MODULE, link)
     exec(code, names, _Keeping(names, entry_point))  # type: ignore[arg-type]
     ran = _run_what_was_defined(tests, names, entry_point)
@@ -140,16 +139,17 @@ def _used(code: types.CodeType) -> Iterator[str]:
 def _run_what_was_defined(tests: str, names: dict[str, Any], entry_point: str | None) -> bool:
     """Call check(candidate), test functions and test classes that the text defines and does not run."""
     ran = False
-    if isinstance(names.get(_CHECK), types.FunctionType) and not _calls_at_top(tests, _CHECK):
+    if _own(names.get(_CHECK)) and not _calls_at_top(tests, _CHECK):
         if entry_point is None:
             raise _UnsuitableError("the tests define check(candidate): name the entry point")
         names[_CHECK](names[entry_point])
         ran = True
     for name, value in list(names.items()):
         if isinstance(value, type) and issubclass(value, unittest.TestCase):
-            _run_case(value)
-            ran = True
-        elif name.startswith("test") and isinstance(value, types.FunctionType):
+            if value.__module__ == _NAME:
+                _run_case(value)
+                ran = True
+        elif name.startswith("test") and _own(value):
             if _calls_at_top(tests, name):
                 continue
             if value.__code__.co_argcount - len(value.__defaults__ or ()) > 0:
@@ -157,6 +157,11 @@ def _run_what_was_defined(tests: str, names: dict[str, Any], entry_point: str | 
             value()
             ran = True
     return ran
+
+
+def _own(value: object) -> bool:
+    """Whether it is a function that the tests' text defines; a proxy of the program's is none."""
+    return isinstance(value, types.FunctionType) and value.__code__.co_filename == TESTS
 
 
 def _calls_at_top(tests: str, name: str) -> bool:
@@ -173,7 +178,6 @@ def _calls_at_top(tests: str, name: str) -> bool:
 
 def _run_case(case: type[unittest.TestCase]) -> None:
     """Run a test class; raises what its first failing test raised."""
-    case.__module__ = "tests"
     for test in unittest.defaultTestLoader.loadTestsFromTestCase(case):
         assert isinstance(test, unittest.TestCase)
         test.debug()
