@@ -141,7 +141,7 @@ def _watch(child: int, limits: Limits, memory_mb: int, link: Channel) -> str | N
                 ended = "memory"
             else:
                 continue
-            end_all(spare={child})
+            end_all(unwaited=[child])
             if link.fileno() in ready:
                 link.receive()
             return ended

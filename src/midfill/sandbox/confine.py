@@ -151,8 +151,12 @@ def own_directory(limits: Limits) -> None:
 
 
 def set_limits(limits: Limits, *, memory: int | None, processes: int, file_mb: int) -> None:
-    """The kernel's limits of one process; `memory` in bytes of addresses, or None."""
-    seconds = max(1, int(limits.cpu_s + 0.999))
+    """The kernel's limits of one process; `memory` in bytes of addresses, or None.
+
+    That of time counts ticks and may end a process early, so it comes a second after the worker's own,
+    which looks at the whole tree every 20 ms.
+    """
+    seconds = int(limits.cpu_s) + 2
     wanted = {
         resource.RLIMIT_CPU: (seconds, seconds + 1),
         resource.RLIMIT_FSIZE: (file_mb * _MIB,) * 2,

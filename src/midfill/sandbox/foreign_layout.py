@@ -11,6 +11,7 @@ Commands and preludes are those of DeepSeek-Coder's evaluation where it has the 
 
 import functools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,11 @@ from pathlib import Path
 Command = tuple[str, ...]
 
 SEARCH = "/usr/local/bin:/usr/bin:/bin"  # the PATH inside; what lies elsewhere cannot be run there
-WARM_FOLDERS = (Path("/usr/local/lib/midfill"), Path.home() / ".cache/midfill/toolchains")
+# Not Path.home(), which fails where a user has none.
+WARM_FOLDERS = (
+    Path("/usr/local/lib/midfill"),
+    Path(os.path.expanduser("~/.cache/midfill/toolchains")),  # noqa: PTH111
+)
 JAVATUPLES = "/usr/share/java/javatuples.jar"
 TYPESCRIPT_FOLDERS = (
     "/usr/local/lib/node_modules/typescript",

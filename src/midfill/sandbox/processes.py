@@ -57,21 +57,22 @@ def _memory(process: int) -> int:
     return kib << 10
 
 
-def end_all(spare: Collection[int] = ()) -> None:
+def end_all(unwaited: Collection[int] = (), spared: Collection[int] = ()) -> None:
     """Kill every descendant and wait for it, those it starts meanwhile too.
 
-    Children in `spare` are killed but not waited for. This process must be the first of its pid
+    Children in `unwaited` are killed but not waited for, those in `spared` live on. This process must be the first of its pid
     namespace, or a subreaper: then no orphan escapes.
     """
     me = os.getpid()
     while True:
-        alive = [process for process in descendants(me) if process not in spare]
+        living = [process for process in descendants(me) if process not in spared]
+        alive = [process for process in living if process not in unwaited]
         for sign in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none forks meanwhile
-            for process in (*alive, *spare):
+            for process in (*alive, *unwaited):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, sign)
         for child in _children(me):
-            if child not in spare:
+            if child not in (*unwaited, *spared):
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(child, 0)
         if not alive:

@@ -76,6 +76,8 @@ class Sandbox:
         entry_point: str | None = None,
         language: str = "python",
         limits: Limits = DEFAULT_LIMITS,
+        *,
+        trusted_tests: bool = False,
     ) -> Verdict:
         """What tests say about a program.
 
@@ -83,7 +85,9 @@ class Sandbox:
         `tests` are assert lines, HumanEval's check(candidate), test_ functions without arguments or
         unittest classes. In other languages tests are appended to the code and the two run as one
         program, so their verdicts are not sealed. A time-out counts when it happens again with
-        nothing else running. Source of the rules: DeepSeek-Coder-V2 §4.1; the seal is ours.
+        nothing else running. `trusted_tests` are run without a fork of their own, which saves a third
+        of the time: for tests that came with a benchmark whose digest is known, never for a user's or
+        a model's. Source of the rules: DeepSeek-Coder-V2 §4.1; the seal is ours.
         """
         if language not in ("python", "py"):
             from midfill.sandbox.foreign import judge_foreign
@@ -91,7 +95,7 @@ class Sandbox:
             return self._twice(
                 lambda: judge_foreign(self, code, tests, entry_point, language, limits)
             )
-        return self._twice(lambda: self._sealed(code, tests, entry_point, limits))
+        return self._twice(lambda: self._sealed(code, tests, entry_point, limits, trusted_tests))
 
     def _twice(self, run: Callable[[], Verdict]) -> Verdict:
         with self._turn.shared():
@@ -102,11 +106,13 @@ class Sandbox:
             again = run()
         return replace(again, first=verdict)
 
-    def _sealed(self, code: str, tests: str, entry_point: str | None, limits: Limits) -> Verdict:
+    def _sealed(
+        self, code: str, tests: str, entry_point: str | None, limits: Limits, trusted: bool
+    ) -> Verdict:
         level: Level = self.level if self.level in ("A", "B") else "C-strict"
         try:
             with self._worker() as worker:
-                return worker.sealed(code, tests, entry_point, limits)
+                return worker.sealed(code, tests, entry_point, limits, trusted=trusted)
         except InfraError as fault:
             return Verdict(status="infra", sealed=True, level=level, detail=str(fault))
 

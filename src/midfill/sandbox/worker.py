@@ -122,8 +122,19 @@ class Worker:
         if self.group:
             self.group.remove()
 
-    def sealed(self, code: str, tests: str, entry_point: str | None, limits: Limits) -> Verdict:
-        """Run tests against a Python program. Raises InfraError."""
+    def sealed(
+        self,
+        code: str,
+        tests: str,
+        entry_point: str | None,
+        limits: Limits,
+        *,
+        trusted: bool = False,
+    ) -> Verdict:
+        """Run tests against a Python program. Raises InfraError.
+
+        `trusted` tests are run in a process that is kept for the next ones.
+        """
         level: Level = self.level if self.level in ("A", "B") else "C-strict"
         started = time.monotonic()
         source, their_source = Channel.pair()
@@ -135,15 +146,16 @@ class Worker:
         try:
             try:
                 theirs = (their_source.fileno(), their_output, their_report.fileno())
-                self.control.send({"do": "pair", "limits": dataclasses.asdict(limits)}, theirs)
+                message = {"do": "pair", "limits": dataclasses.asdict(limits), "kept": trusted}
+                self.control.send(message, theirs)
             finally:
                 their_source.close()
                 their_report.close()
                 os.close(their_output)
-            for channel, message in ((source, code), (report, (tests, entry_point))):
+            for channel, text in ((source, code), (report, (tests, entry_point))):
                 channel.end.settimeout(GRACE_S)
                 with contextlib.suppress(ClosedError, TimeoutError):
-                    channel.send(message)
+                    channel.send(text)
             found = follow(self.control, started + limits.wall_s, [sink])
             if "tests" in found and found["tests"]["status"] == 0:
                 with contextlib.suppress(ClosedError, CodecError, TimeoutError):

@@ -35,6 +35,7 @@ WARM = (
     "bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq io "
     "itertools json math operator random re statistics string textwrap traceback types typing unittest"
 ).split()
+KEPT = Limits(cpu_s=1e6, memory_mb=1024)  # of a process that is kept for trusted tests
 COUNT_S = 1.0  # how long a count of the user's other threads is good for
 _MIB = 1 << 20
 
@@ -45,6 +46,7 @@ class Zygote:
     def __init__(self, control: int, plan: Plan) -> None:
         self.control = Channel.of(control)
         self.others, self.counted = 0, -COUNT_S
+        self.examiner: Side | None = None
         self.plan = plan
         self.home = plan.scratch or "/tmp"
         self.everything = ["/"] if plan.namespaces else [*plan.read, "/dev", "/proc/self"]
@@ -100,27 +102,34 @@ class Zygote:
         tests_end, program_end = Channel.pair()
         self.count_others()
         fresh = linux.NEWPID | linux.NEWNS if self.plan.namespaces else 0
-        children = {}
+        sides: list[Side] = []
         try:
-            children["program"] = linux.clone(fresh)
-            if children["program"] == 0:
+            program = linux.clone(fresh)
+            if program == 0:
                 keep = (program_end.fileno(), code)
                 _only(lambda: self._program(limits, keep, output, alone=not fresh))
-            hidden = 0 if linux.landlock_version() >= 6 else fresh & linux.NEWPID
-            children["tests"] = linux.clone(hidden)
-            if children["tests"] == 0:
-                _only(lambda: self._tests(limits, (tests_end.fileno(), report)))
-        except OSError:
-            if children.get("program"):
-                os.kill(children["program"], signal.SIGKILL)
-                os.waitpid(children["program"], 0)
+            sides.append(Side("program", program))
+            if request["kept"]:
+                sides.append(self._examiner())
+                sides[-1].begin((tests_end.fileno(), report))
+            else:
+                hidden = 0 if linux.landlock_version() >= 6 else fresh & linux.NEWPID
+                tests = linux.clone(hidden)
+                if tests == 0:
+                    _only(lambda: self._tests(limits, (tests_end.fileno(), report)))
+                sides.append(Side("tests", tests))
+        except (OSError, ClosedError):
+            for side in sides:
+                side.kill()
+                os.waitpid(side.process, 0)
+            self.examiner = None
             raise
         finally:
             for end in (tests_end, program_end):
                 end.close()
             for descriptor in descriptors:
                 os.close(descriptor)
-        return self._watch(children, limits, leader="tests")
+        return self._watch(sides, limits)
 
     def count_others(self) -> None:
         """How many threads this user has beside us: without a user namespace its limit counts them."""
@@ -141,6 +150,30 @@ class Zygote:
         tests, entry_point = line.receive()  # type: ignore[misc]
         trial.run(tests, entry_point, line, Channel.of(3))
 
+    def _examiner(self) -> "Side":
+        """The process that is kept for tests that midfill vouches for; started when it is first needed."""
+        if self.examiner is None:
+            ours, theirs = Channel.pair()
+            process = linux.clone(0)
+            if process == 0:
+                _only(lambda: self._examine(theirs.fileno()))
+            theirs.close()
+            self.examiner = Side("tests", process, ours)
+        return self.examiner
+
+    def _examine(self, line: int) -> None:
+        self._begin(KEPT, (line,), None, alone=True, tests=True)
+        runs = Channel.of(3)
+        while True:
+            _, (calls, report) = runs.receive_all()
+            said, asked = Channel.of(report), Channel.of(calls)
+            tests, entry_point = said.receive()  # type: ignore[misc]
+            trial.run(tests, entry_point, said, asked)
+            said.close()
+            asked.close()
+            gc.collect()
+            runs.send("done")
+
     def box(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """A directory of its own, and a first process in it that runs programs when asked."""
         (link,) = descriptors
@@ -150,7 +183,7 @@ class Zygote:
         if init == 0:
             _only(lambda: self._init(limits, link))
         os.close(link)
-        return self._watch({"init": init}, None, leader="init")
+        return self._watch([Side("init", init)], None)
 
     def _init(self, limits: Limits, link: int) -> None:
         if self.plan.cgroup:
@@ -200,58 +233,104 @@ class Zygote:
         lock_in(ruleset, alone=alone)
         gc.enable()
 
-    def _watch(
-        self, children: dict[str, int], limits: Limits | None, leader: str
-    ) -> dict[str, Any]:
-        """Wait until all children have ended; the others end with the leader, all with a limit."""
-        handles = {os.pidfd_open(child): name for name, child in children.items()}
-        usage = {
-            name: Usage(child, with_root=True)
-            for name, child in children.items()
-            if limits is not None
-        }
+    def _watch(self, sides: "list[Side]", limits: Limits | None) -> dict[str, Any]:
+        """Wait until all sides have ended; the others end with the last one, all with a limit."""
         waiting = select.poll()
-        for handle in (*handles, self.control.fileno()):
-            waiting.register(handle, select.POLLIN | select.POLLHUP)
+        waiting.register(self.control, select.POLLIN | select.POLLHUP)
+        for side in sides:
+            side.watch(waiting)
+        leader = sides[-1]
         found: dict[str, Any] = {}
-        while handles:
-            ready = {descriptor for descriptor, _ in waiting.poll(TICK * 1000 if usage else None)}
-            for handle in ready & handles.keys():
-                name = handles.pop(handle)
-                waiting.unregister(handle)
-                os.close(handle)
-                usage.pop(name, None)
-                _, status, used = os.wait4(children[name], 0)
-                found[name] = {"status": status, "cpu_s": used.ru_utime + used.ru_stime}
-                if name == leader:
-                    self._kill(children, handles)
+        while sides:
+            ready = {descriptor for descriptor, _ in waiting.poll(TICK * 1000 if limits else None)}
+            for side in [side for side in sides if side.ready(ready)]:
+                found[side.name] = side.ended(waiting)
+                sides.remove(side)
+                if side is leader:
+                    _kill(sides)
             if self.control.fileno() in ready:
                 with contextlib.suppress(Exception):
                     self.control.receive()  # it says that time is up, or is closed
                 found.setdefault("over", "stop")
-                self._kill(children, handles)
+                _kill(sides)
             elif limits is not None and not ready:
-                over = self._over(usage, limits)
+                over = self._over(sides, limits)
                 if over:
                     found.setdefault("over", over)
-                    self._kill(children, handles)
+                    _kill(sides)
+        if self.examiner is not None and self.examiner.over:
+            self.examiner = None
         if not self.plan.namespaces:
-            end_all()
+            end_all(spared=[self.examiner.process] if self.examiner else [])
         return found
 
-    def _over(self, usage: dict[str, Usage], limits: Limits) -> str | None:
+    def _over(self, sides: "list[Side]", limits: Limits) -> str | None:
         """Which limit a side of a pair has passed."""
-        for name, tree in usage.items():
-            cpu_s, memory = tree.look()
-            if cpu_s > limits.cpu_s:
-                return f"{name} cpu"
+        for side in sides:
+            cpu_s, memory = side.usage.look()
+            if cpu_s - side.cpu_before > limits.cpu_s:
+                return f"{side.name} cpu"
             if memory > self.size // 4 + (limits.memory_mb + 64) * _MIB:
-                return f"{name} memory"
+                return f"{side.name} memory"
         return None
 
-    def _kill(self, children: dict[str, int], handles: dict[int, str]) -> None:
-        for name in handles.values():
-            os.kill(children[name], signal.SIGKILL)
+
+class Side:
+    """One process of a run, watched from outside; `line` leads to one that is kept between runs."""
+
+    def __init__(self, name: str, process: int, line: Channel | None = None) -> None:
+        self.name, self.process, self.line = name, process, line
+        self.handle = os.pidfd_open(process)
+        self.usage = Usage(process, with_root=True)
+        self.cpu_before = 0.0
+        self.over = False
+
+    def begin(self, descriptors: tuple[int, ...]) -> None:
+        """Give a kept process its next run."""
+        assert self.line is not None
+        self.cpu_before = time.clock_gettime(_clock_of(self.process))
+        self.line.send(None, descriptors)
+
+    def watch(self, waiting: select.poll) -> None:
+        """Have `waiting` tell when this side has done its part of a run."""
+        waiting.register(self.handle, select.POLLIN)
+        if self.line is not None:
+            waiting.register(self.line, select.POLLIN)
+
+    def ready(self, descriptors: set[int]) -> bool:
+        """Whether one of these says so."""
+        return self.handle in descriptors or (
+            self.line is not None and self.line.fileno() in descriptors
+        )
+
+    def ended(self, waiting: select.poll) -> dict[str, Any]:
+        """How it ended its part, and what that took. One that is kept goes on if it has not died."""
+        waiting.unregister(self.handle)
+        if self.line is not None:
+            waiting.unregister(self.line)
+            with contextlib.suppress(ClosedError):
+                self.line.receive()
+                used = time.clock_gettime(_clock_of(self.process)) - self.cpu_before
+                return {"status": 0, "cpu_s": used}
+            self.line.close()
+        self.over = True
+        os.close(self.handle)
+        _, status, used = os.wait4(self.process, 0)
+        return {"status": status, "cpu_s": used.ru_utime + used.ru_stime - self.cpu_before}
+
+    def kill(self) -> None:
+        """End it."""
+        os.kill(self.process, signal.SIGKILL)
+
+
+def _kill(sides: list[Side]) -> None:
+    for side in sides:
+        side.kill()
+
+
+def _clock_of(process: int) -> int:
+    """The clock of a process's own time, as clock_getcpuclockid makes it."""
+    return (~process << 3) | 2
 
 
 def _only(body: Callable[[], None]) -> NoReturn:
