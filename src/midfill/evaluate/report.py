@@ -1,0 +1,289 @@
+"""A Result for people: lines for a terminal, Markdown, and a folder with JSON and one HTML page.
+
+A score never stands alone: the seven facts that make it a number, its interval, every extraction
+rule, the baselines and what is wrong with the run are always printed with it. Texts of models are
+hostile: they are made harmless before they reach a terminal or a page.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from midfill.evaluate.harmless import clean, one_line
+from midfill.evaluate.result import Baseline, Judged, Result, RuleScore, SampleResult, TaskResult
+from midfill.evaluate.statistics import beats
+
+STATUSES = ("pass", "wrong", "error", "timeout", "memory", "infra")
+NAMED_FAILURES = 24  # ids in the terminal; the files have all
+
+
+def percent(share: float) -> str:
+    """81.1 for 133/164; the sign is in the heading of its column."""
+    return f"{100 * share:.1f}"
+
+
+def interval(low: float, high: float) -> str:
+    """74.4-86.4."""
+    return f"{percent(low)}-{percent(high)}"
+
+
+def headline(result: Result) -> str:
+    """The score under the default rule, in one line."""
+    score = result.rules[result.rule]
+    mark = "at least " if result.incomplete else ""
+    return (
+        f"{mark}{percent(score.value)} % (95 % interval {interval(score.low, score.high)}), "
+        f"{passed_of(score)}"
+    )
+
+
+def passed_of(score: RuleScore) -> str:
+    """How many passed, of how many; the number of answers too, where a task has several."""
+    if score.samples == score.n:
+        return f"{score.passed} of {score.n} passed"
+    return f"{score.passed} of {score.samples} answers to {score.n} tasks passed"
+
+
+def facts_line(result: Result, rule: str | None = None) -> str:
+    """The seven facts that make one number, in one line."""
+    return " · ".join(f"{name} {value}" for name, value in result.facts(rule).items())
+
+
+def warnings(result: Result) -> list[str]:
+    """What a reader must know before he believes the score."""
+    return list(_warnings(result))
+
+
+def _warnings(result: Result) -> Iterator[str]:
+    if result.incomplete:
+        yield (
+            f"incomplete: nothing is known about {result.infra} of {result.samples} answers, because "
+            "the machine or the endpoint failed; they count as not passed"
+        )
+    if len(result.tasks) < result.of:
+        yield f"{len(result.tasks)} of {result.of} tasks: not the whole benchmark"
+    if unsealed := sum(judged.sealed is False for _, _, judged in judgements(result)):
+        yield f"unsealed: a program that wants to could have forged {unsealed} of the verdicts"
+    score = result.rules[result.rule]
+    if table := [base for base in result.baselines if not better(score, base)]:
+        named = ", ".join(f"{base.name} {percent(base.value)} %" for base in table)
+        yield f"not better than the table: {named} within two standard errors or above"
+    yield from _check_warnings(result)
+
+
+def _check_warnings(result: Result) -> Iterator[str]:
+    check = result.self_check
+    if check is None:
+        yield "no self-check was made: whether the judge works on this machine is not known"
+    elif check.note:
+        yield f"self-check: {check.note}"
+    if result.attainable is not None and result.attainable < 1 and check is not None:
+        lost = [task.task_id for task in result.tasks if task.task_id in check.failing]
+        yield f"at most {percent(result.attainable)} % can be had: the reference fails for {', '.join(lost)}"
+
+
+def better(score: RuleScore, base: Baseline) -> bool:
+    """Whether the model beats an answer that needs none, by more than two standard errors."""
+    return beats(score.value, score.n, base.value, base.n)
+
+
+def judgements(
+    result: Result, rule: str | None = None
+) -> Iterator[tuple[TaskResult, SampleResult, Judged]]:
+    """Every answer with what the rule made of it; answers that were never given are infra."""
+    rule = rule or result.rule
+    for task in result.tasks:
+        for sample in task.samples:
+            missing = Judged(code="", value=None, status="infra", detail=sample.problem)
+            yield task, sample, sample.rules.get(rule, missing)
+
+
+def failures(
+    result: Result, rule: str | None = None
+) -> list[tuple[TaskResult, SampleResult, Judged]]:
+    """Every answer that did not pass."""
+    return [case for case in judgements(result, rule) if case[2].value != 1]
+
+
+def outcomes(result: Result) -> dict[str, int]:
+    """How often each status came, under the default rule."""
+    counts = Counter(judged.status for _, _, judged in judgements(result))
+    return {status: counts[status] for status in STATUSES if counts[status]}
+
+
+def disagreements(result: Result) -> dict[str, dict[str, float | None]]:
+    """Tasks whose first answer is worth more under one rule than under another."""
+    found: dict[str, dict[str, float | None]] = {}
+    for task in result.tasks:
+        values = {rule: judged.value for rule, judged in task.samples[0].rules.items()}
+        if len(set(values.values())) > 1:
+            found[task.task_id] = values
+    return found
+
+
+def rule_table(result: Result) -> tuple[list[str], list[list[str]]]:
+    """Every extraction rule side by side: the heading and a row for each; shares in percent."""
+    scores = result.rules
+    ks = [k for k in next(iter(scores.values())).pass_at if k != "1"]
+    also = list(dict.fromkeys(name for score in scores.values() for name in score.also))
+    head = ["rule", "score", "95 % interval", "passed", *(f"pass@{k}" for k in ks)]
+    head += [name.replace("_", " ") for name in also] + ["empty", "parses", "not known"]
+    rows = []
+    for rule, score in scores.items():
+        row = [rule, percent(score.value), interval(score.low, score.high)]
+        row += [f"{score.passed}/{score.samples}"]
+        row += [percent(score.pass_at[k]) for k in ks]
+        row += [percent(score.also[name]) if name in score.also else "-" for name in also]
+        row += [_share(score.empty, score.samples), _share(score.syntax_valid, score.samples)]
+        rows.append([*row, str(score.unknown)])
+    return head, rows
+
+
+def baseline_table(result: Result) -> tuple[list[str], list[list[str]]]:
+    """What needs no model, beside the score."""
+    score = result.rules[result.rule]
+    also = list(dict.fromkeys(name for base in result.baselines for name in base.also))
+    head = [
+        "baseline",
+        "score",
+        "passed",
+        *(name.replace("_", " ") for name in also),
+        "the model is",
+    ]
+    rows = [
+        [base.name, percent(base.value), f"{base.passed}/{base.n}"]
+        + [percent(base.also[name]) if name in base.also else "-" for name in also]
+        + ["better" if better(score, base) else "not better than the table"]
+        for base in result.baselines
+    ]
+    return head, rows
+
+
+def group_table(result: Result) -> tuple[list[str], list[list[str]]]:
+    """The parts of the benchmark that have a score of their own."""
+    groups = result.rules[result.rule].groups
+    return ["part", "score", "tasks"], [
+        [name, percent(value), str(n)] for name, (value, n) in groups.items()
+    ]
+
+
+def at_limit(result: Result) -> str:
+    """The share of answers that ended at the token limit."""
+    if result.at_limit is None:
+        return "not recorded"
+    return f"{result.at_limit} of {result.samples} ({_share(result.at_limit, result.samples)} %)"
+
+
+def check_line(result: Result) -> str:
+    """What the judge said of reference answers and of broken ones."""
+    check = result.self_check
+    if check is None:
+        return "none"
+    line = f"{check.canonical_passed} of {check.canonical} references pass"
+    if check.mutants:
+        line += f", {check.mutants_killed} of {check.mutants} mutants fail"
+    return line
+
+
+def _share(count: int | None, whole: int) -> str:
+    return "-" if count is None or not whole else percent(count / whole)
+
+
+def aligned(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> list[str]:
+    """Lines of columns: the first to the left, numbers to the right."""
+    lines = [list(head), *([clean(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    left = [any(re.search("[A-Za-z]", row[i]) for row in lines[1:]) for i in range(len(head))]
+    return [
+        indent
+        + "  ".join(
+            cell.ljust(width) if text else cell.rjust(width)
+            for cell, width, text in zip(line, widths, left, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def as_text(result: Result) -> str:
+    """The report for a terminal."""
+    mark = "  [incomplete]" * result.incomplete
+    lines = [f"{clean(result.benchmark)}  {clean(result.model)}{mark}", f"  {headline(result)}", ""]
+    lines += [*aligned(*rule_table(result), indent="  "), ""]
+    for head, rows in (baseline_table(result), group_table(result)):
+        lines += [*aligned(head, rows, indent="  "), ""] if rows else []
+    counts = ", ".join(f"{count} {status}" for status, count in outcomes(result).items())
+    lines.append(f"  outcomes    {counts}")
+    lines.append(f"  at limit    {at_limit(result)}")
+    lines.append(f"  self-check  {check_line(result)}")
+    lines += [f"  {name:<11} {clean(value)}" for name, value in result.facts().items()]
+    lines += _failed_lines(result)
+    lines += [f"  note: {clean(note)}" for note in result.notes]
+    lines += [f"  warning: {clean(warning)}" for warning in warnings(result)]
+    return "\n".join(lines) + "\n"
+
+
+def _failed_lines(result: Result) -> list[str]:
+    ids = list(dict.fromkeys(clean(task.task_id) for task, _, _ in failures(result)))
+    if not ids:
+        return []
+    more = f" and {len(ids) - NAMED_FAILURES} more" if len(ids) > NAMED_FAILURES else ""
+    return [f"  not passed  {', '.join(ids[:NAMED_FAILURES])}{more}"]
+
+
+def as_markdown(result: Result) -> str:
+    """The report as Markdown; the programs are in the page and in the JSON."""
+    parts = [f"# {cell(result.benchmark)}: {cell(result.model)}", f"**{headline(result)}**"]
+    parts += ["\n".join(f"> {cell(warning)}" for warning in warnings(result))]
+    parts += [markdown_table(*rule_table(result))]
+    for head, rows in (baseline_table(result), group_table(result)):
+        parts += [markdown_table(head, rows)] if rows else []
+    counts = ", ".join(f"{count} {status}" for status, count in outcomes(result).items())
+    facts = {"outcomes": counts, "at the token limit": at_limit(result)}
+    facts |= {"self-check": check_line(result)} | result.facts() | dict(result.environment)
+    facts |= {f"toolchain, {name}": version for name, version in result.toolchains.items()}
+    facts |= {"revision": result.revision or "not known", "made": result.made or "not known"}
+    parts += [markdown_table(["fact", "value"], [[name, value] for name, value in facts.items()])]
+    parts += [f"- {cell(note)}" for note in result.notes]
+    if cases := failures(result):
+        rows = [[task.task_id, judged.status, one_line(judged.detail)] for task, _, judged in cases]
+        parts += ["## Not passed", markdown_table(["task", "verdict", "detail"], rows)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells cannot end a row or begin markup."""
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(cell, row))} |" for row in rows)])
+
+
+def cell(text: str) -> str:
+    """A text on one line of Markdown, as it is."""
+    flat = " ".join(clean(text).split())
+    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", flat)
+
+
+def write_report(result: Result, folder: Path) -> dict[str, Path]:
+    """Write result.json, report.md and report.html into `folder`; each is whole or not there."""
+    from midfill.evaluate.report_html import as_html
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "result.json": json.dumps(result.to_json(), indent=1) + "\n",
+        "report.md": as_markdown(result),
+        "report.html": as_html(result),
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+    return {name: folder / name for name in texts}
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
