@@ -18,6 +18,9 @@ install_import_hook(
 )
 
 REPOSITORY = Path(__file__).parent.parent
+SHARED = REPOSITORY.parent / "shared" / "data"  # beside a checkout, where there is one
+if SHARED.is_dir():
+    os.environ.setdefault("MIDFILL_DATA", str(SHARED))
 MERGES = [("i", "n"), ("r", "e")]
 BOS = 256 + len(MERGES)
 SENTINELS = (
@@ -47,6 +50,15 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder: set MIDFILL_DATA (looked at {folder})")
     return folder
+
+
+def needs_data(*names: str) -> pytest.MarkDecorator:
+    """Skips a test, saying why, where the rows of one of these benchmarks are not on this disk."""
+    from midfill.evaluate.data import locate
+
+    missing = [name for name in names if locate(name) is None]
+    reason = f"no data of {', '.join(missing)}: set MIDFILL_DATA, or midfill pull NAME"
+    return pytest.mark.skipif(bool(missing), reason=reason)
 
 
 @pytest.fixture(scope="session")

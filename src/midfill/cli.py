@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from midfill.errors import ConfigError, UserError
+from midfill.terminal.evaluate import Asking, Scoring
 from midfill.terminal.options import (
     MODEL_HELP,
     Answers,
@@ -337,6 +338,92 @@ def doctor(json: Json = False, quiet: Quiet = False, seed: Seed = None) -> int:
     from midfill.terminal.doctor import report
 
     return report(json=json, quiet=quiet)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The program; - reads stdin.")],
+    tests: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Python: assert lines, check(candidate), test_ functions or unittest classes, run in a "
+            "process of their own. Other languages: what is appended to the program.",
+        ),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Default: what the file's ending says.")
+    ] = None,
+    entry_point: Annotated[
+        str | None, typer.Option(help="The function that check(candidate) gets.")
+    ] = None,
+    cpu: Annotated[float, typer.Option(help="Seconds of processor time.")] = 3.0,
+    wall: Annotated[float, typer.Option(help="Seconds by the clock.")] = 10.0,
+    memory: Annotated[int, typer.Option(help="MB, of all its processes together.")] = 512,
+    level: Annotated[
+        str | None, typer.Option(metavar="A|B|C-strict|C", help="Default: the best there is here.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    seed: Seed = None,
+) -> int:
+    """Run a program that nobody vouches for: no network, no files of yours, no way out.
+
+    midfill run solution.py --tests tests.py --entry-point solve
+
+    Without tests it gets what comes on stdin, and what it printed is printed when it has ended. Exit
+    status 0: it passed, or ended with 0 itself; 1: it did not.
+    """
+    from midfill.terminal.run import limits_of, run_file
+
+    limits = limits_of(cpu, wall, memory)
+    return run_file(file, tests, language, entry_point, limits, level, json=json, quiet=quiet)
+
+
+@app.command()
+@flat
+def evaluate(
+    benchmark: Annotated[
+        str | None,
+        typer.Argument(metavar="BENCHMARK", help="Such as humaneval; paper: the papers' tables."),
+    ] = None,
+    model: Model = None,
+    *,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A B", help="Two results, or their folders, beside each other."),
+    ] = None,
+    asking: Asking,
+    scoring: Scoring,
+    n: Answers = 1,
+    loading: Loading,
+    seed: Seed = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Measure a model on a benchmark, or score answers made elsewhere.
+
+    midfill evaluate humaneval MODEL
+
+    midfill evaluate mbpp --url http://127.0.0.1:8000 --limit 50
+
+    midfill evaluate humaneval --samples answers.jsonl
+
+    Answers are kept as they come: the same command goes on with a run that was ended. Exit status 1:
+    nothing is known about some answer, because the machine or the server failed.
+    """
+    from midfill.terminal import evaluate as run
+
+    if compare is not None:
+        return run.compare(*compare, json=json)
+    if benchmark is None:
+        raise run.no_benchmark()
+    wanted = run.Wanted(
+        asking=asking, scoring=scoring, loading=loading, n=n, seed=seed, json=json, quiet=quiet
+    )
+    if benchmark == run.PAPER:
+        return run.paper(model, wanted)
+    return run.evaluate(benchmark, model, wanted)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Benchmarks: asks a model, judges its answers, and says how sure the score is."""

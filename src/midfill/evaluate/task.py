@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from midfill.sandbox.verdict import Limits, Verdict
 
-Style = Literal["base", "instruct"]
+Style = Literal["base", "instruct", "instruct-v1"]  # V2's chat prompts, or those of V1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

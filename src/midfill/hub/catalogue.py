@@ -11,6 +11,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from midfill.errors import DownloadError
 
@@ -91,12 +92,28 @@ class BundledSource:
         return "bundled with midfill"
 
 
-Source = HubSource | WheelSource | WheelPartsSource | BundledSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlSource:
+    """One file at an address; `content` is the SHA-256 of what it holds when unpacked."""
+
+    url: str
+    content: str
+
+    @property
+    def file(self) -> str:
+        """The name the file is stored under."""
+        return self.url.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+Source = HubSource | WheelSource | WheelPartsSource | UrlSource | BundledSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A model with a name, and the sources it is tried from, in order.
+    """A model, or a benchmark's file, with a name, and the sources it is tried from, in order.
 
     `sha256` is that of the file in the wheels; the hub states its own for every file.
     """
@@ -111,6 +128,7 @@ class ModelEntry:
     sources: tuple[Source, ...]
     fim: bool = False  # trained to fill in the middle
     chat: bool = False  # trained to follow a conversation
+    kind: Literal["model", "benchmark"] = "model"
 
 
 BUNDLED = Path(__file__).parent.parent / "bundled"

