@@ -164,6 +164,32 @@ if total >= 1600:
     time.sleep(0.1)
 """
 
+# Nor this: shared memory stays when no process has it mapped in, and no account shows it then.
+UNSEEN = """
+import mmap
+def hold():
+    for _ in range(12):
+        block = mmap.mmap(-1, 25 << 20)
+        ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(block)), 1, 25 << 20)
+        block.madvise(mmap.MADV_DONTNEED)
+        held.append(block)
+
+held = []
+done, said = os.pipe()
+for _ in range(6):
+    if os.fork() == 0:
+        hold()
+        os.write(said, b"x")
+        time.sleep(3)
+        os._exit(0)
+os.close(said)
+count = 0
+while count < 6 and os.read(done, 1):
+    count += 1
+if count == 6:
+    won()
+"""
+
 ATTACKS = [
     Attack(number=45, name="1.6 GB in one process", program=ONE_PROCESS, measured=True,
            held_by="AS"),
@@ -177,6 +203,8 @@ ATTACKS = [
     Attack(number=52, name="crash in deep recursion", program=CRASH, drive=crash,
            effect=left_core, held_by="CORE"),
     Attack(number=69, name="1.6 GB in files without a name", program=UNMAPPED, held_by="NOFILE",
+           limits=replace(LIMITS, cpu_s=4, wall_s=10), slow=True),
+    Attack(number=70, name="1.8 GB of shared memory, unmapped", program=UNSEEN,
            limits=replace(LIMITS, cpu_s=4, wall_s=10), slow=True),
 ]  # fmt: skip
 

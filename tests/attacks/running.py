@@ -213,6 +213,7 @@ def unprotected(
             if process.returncode < 0:
                 status = signal.Signals(-process.returncode).name
     left = tuple(path.name for path in folder.iterdir()) if program else ()
+    assert isinstance(output, bytes)
     return Ran(output, ended_s, status, peak(), left)
 
 

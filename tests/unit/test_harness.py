@@ -1,7 +1,11 @@
 """A whole run: answers to scores, what is kept, what is refused, what is unknown."""
 
+import ast
+import gc
 import json
+import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -338,20 +342,46 @@ def test_an_answer_that_breaks_our_own_code_is_unknown(tmp_path: Path, kept: Jud
     )
 
 
-def test_many_threads_read_programs_at_once(tmp_path: Path, kept: Judging):
-    """CPython 3.11 fails where two threads make syntax trees at the same time."""
-    names = "\n".join(f"v{i} = [{i}, ({i}, {{{i}: [{i}]}})]" for i in range(200))
-    rows = [{**ROWS[i % 3], "task_id": f"Own/{i}"} for i in range(30)]
-    benchmark = load_humaneval(write_rows(tmp_path, rows))
-    file = tmp_path / "s.jsonl"
-    lines = [
-        {"task_id": one["task_id"], "completion": f"```python\n{names}\n# {i}\n```"}
-        for i, one in enumerate(rows)
-    ]
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    few = replace(kept, workers=6)
-    result = evaluate(benchmark, file, judging=few)
-    unknown = [
-        j.detail for t in result.tasks for j in t.samples[0].rules.values() if j.value is None
-    ]
-    assert unknown == []
+class Litter:
+    """Garbage whose end lets another thread go on, wherever the collector finds it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        time.sleep(0.0001)
+
+
+NESTED = "\n".join(f"v{i} = [{i}, ({i}, {{{i}: [{i}]}})]" for i in range(60))
+
+
+@dataclass(frozen=True)
+class Littering(HumanEval):
+    """A benchmark that reads programs at many depths, with much garbage about."""
+
+    def extract(self, task: Any, completion: str, rule: str) -> str:
+        def deep(left: int) -> str:
+            if left:
+                return deep(left - 1)
+            for _ in range(10):
+                Litter()
+                ast.parse(NESTED)
+            return completion
+
+        return deep(threading.get_ident() // 4096 % 20)
+
+
+def test_threads_do_not_read_programs_at_the_same_time(tmp_path: Path, kept: Judging):
+    """CPython 3.11 raises SystemError where syntax trees of two threads are made at once."""
+    plain = own_benchmark(tmp_path)
+    limits, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(200)
+    sys.setswitchinterval(1e-6)
+    try:
+        result = evaluate(Littering(plain.data), Told(), judging=replace(kept, workers=6))
+    finally:
+        gc.set_threshold(*limits)
+        sys.setswitchinterval(interval)
+    judged = [one for task in result.tasks for one in task.samples[0].rules.values()]
+    assert [one.detail for one in judged if "SystemError" in one.detail] == []
+    assert len(judged) == 3 * len(RULES)

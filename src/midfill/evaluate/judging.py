@@ -18,6 +18,7 @@ from midfill.evaluate.result import Judged
 from midfill.evaluate.task import Benchmark, Program, Score, Task
 from midfill.evaluate.verdicts import Verdicts, cut, key_of
 from midfill.evaluate.work import Work, judge_work
+from midfill.hub.datasets import datasets
 from midfill.sandbox import Sandbox
 from midfill.sandbox.languages import available
 from midfill.sandbox.verdict import Level, Limits
@@ -48,6 +49,7 @@ class Judge:
         self._scores: dict[bytes, Future[Score]] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._workers = workers
+        self._known_data = any(file.content == benchmark.version for file in datasets())
         self._closing = False
         self.limits: Limits | None = None  # the largest that a program was given
         self.languages: set[str] = set()
@@ -143,6 +145,8 @@ class Judge:
 
     def score(self, work: Program | Work) -> Score:
         """What running it is worth; the same work is run once, however often it is asked."""
+        if isinstance(work, Program) and not self._known_data:
+            work = replace(work, trusted_tests=False)
         self._note(work)
         key = key_of(work, self.sandbox.level)
         with self._lock:

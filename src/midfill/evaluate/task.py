@@ -41,6 +41,7 @@ class Program:
     entry_point: str | None = None
     language: str = "python"
     limits: Limits = Limits()
+    trusted_tests: bool = False  # nothing but the benchmark's own data is in them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

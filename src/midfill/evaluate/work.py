@@ -64,6 +64,7 @@ def _judge(work: Program | Work, sandbox: "Sandbox") -> Score:
             entry_point=work.entry_point,
             language=work.language,
             limits=work.limits,
+            trusted_tests=work.trusted_tests,
         )
         return score_of(verdict)
     return work.judge(sandbox)

@@ -70,6 +70,7 @@ class Infilling:
             tests=tests({**row, "prompt": whole}),
             entry_point=row["entry_point"],
             limits=Limits(cpu_s=3, wall_s=15),
+            trusted_tests=True,
         )
 
     def measures(self, task: Task, completion: str, extracted: str) -> Mapping[str, float]:
