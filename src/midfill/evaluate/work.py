@@ -129,6 +129,19 @@ class Cases:
 
     def judge(self, sandbox: "Sandbox") -> Score:
         """1 where every case gives an expected output in time."""
+        passed = 0
+
+        def run() -> Verdict:
+            nonlocal passed
+            verdict, passed = self._once(sandbox)
+            return verdict
+
+        verdict = sandbox.confirmed(run)
+        share = passed / len(self.cases) if self.cases else 0.0
+        return score_of(verdict, {"cases_passed": share, **self.also})
+
+    def _once(self, sandbox: "Sandbox") -> tuple[Verdict, int]:
+        """The verdict, and how many cases passed before it."""
         used_cpu = used_wall = 0.0
         passed = 0
         status: Status = "pass"
@@ -152,8 +165,7 @@ class Cases:
             cpu_s=used_cpu,
             wall_s=used_wall,
         )
-        share = passed / len(self.cases) if self.cases else 0.0
-        return score_of(verdict, {"cases_passed": share, **self.also})
+        return verdict, passed
 
     def _runs(self, sandbox: "Sandbox") -> Iterator[list[Outcome]]:
         """Outcomes in the order of the cases, a few at a time, as most wrong programs fail early."""

@@ -92,12 +92,13 @@ class Sandbox:
         if language not in ("python", "py"):
             from midfill.sandbox.foreign import judge_foreign
 
-            return self._twice(
+            return self.confirmed(
                 lambda: judge_foreign(self, code, tests, entry_point, language, limits)
             )
-        return self._twice(lambda: self._sealed(code, tests, entry_point, limits, trusted_tests))
+        return self.confirmed(lambda: self._sealed(code, tests, entry_point, limits, trusted_tests))
 
-    def _twice(self, run: Callable[[], Verdict]) -> Verdict:
+    def confirmed(self, run: Callable[[], Verdict]) -> Verdict:
+        """What `run` gives; after a time-out, what it gives again with nothing else running here."""
         with self._turn.shared():
             verdict = run()
         if verdict.status != "timeout":
