@@ -269,14 +269,18 @@ def under_a_terminal(host: "Host", sandbox: Sandbox) -> str | None:
     if child == 0:
         os.set_inheritable(writing, True)
         command = [sys.executable, "-m", "attacks.terminal", sandbox.level, str(writing)]
-        environment = os.environ | {"ATTACK": program, "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = os.environ | {"ATTACK": program}
         os.execve(sys.executable, command, environment)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
-        said = json.loads(answer.read() or b'{"failed": "it said nothing"}')
-    os.waitpid(child, 0)
+        said = answer.read()
+    words = b""
+    with contextlib.suppress(OSError):  # the way a terminal ends
+        words = b"" if said else os.read(terminal, 4000)
+    _, status = os.waitpid(child, 0)
     os.close(terminal)
-    assert "failed" not in said, said
+    assert said, (status, words)
+    said = json.loads(said)
     return "it typed into the terminal" if host.marker in said["output"] else None
 
 

@@ -2,12 +2,13 @@
 
 import math
 import random
+from array import array
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from midfill.sandbox.codec import CodecError, Token, decode, encode
+from midfill.sandbox.codec import CodecError, Token, decode, encode, pack, unpack
 
 scalars = (
     st.none()
@@ -115,6 +116,19 @@ def test_depth_is_limited_on_both_sides(depth: int):
     else:
         with pytest.raises(CodecError, match="too deep"):
             encode(value)
+
+
+@given(values)
+@example([bytearray(b"x")])
+@example({"a": [range(3), 1.5]})
+@example(array("i", [1]))
+def test_packed_values_come_back_as_they_were_or_are_refused(value: object):
+    """Marshal would take whatever has a buffer for bytes."""
+    if "array(" in repr(value):
+        with pytest.raises(CodecError, match="cannot cross"):
+            pack(value)
+    else:
+        assert same(unpack(pack(value), Token), value)
 
 
 def test_surplus_is_refused():

@@ -279,6 +279,10 @@ def test_the_supervisor_can_be_killed(tmp_path):
     )
     assert child.stdout is not None
     assert child.stdout.readline().strip() in (b"A", b"B", b"C-strict", b"C")
+    for _ in range(200):
+        if len(_of(child.pid)) >= 3:  # keeper, middle and zygote
+            break
+        threading.Event().wait(0.05)
     assert _of(child.pid)
     child.kill()
     child.wait()

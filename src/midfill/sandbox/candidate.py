@@ -12,7 +12,7 @@ from itertools import islice
 from types import ModuleType
 
 from midfill.sandbox.channel import Channel, ClosedError
-from midfill.sandbox.codec import CodecError, Token, decode, encode
+from midfill.sandbox.codec import CodecError, Token, decode, encode, pack, unpack
 
 MODULE = "solution"
 MOST_ITEMS = 1_000_000  # of an iterator whose items are asked for
@@ -99,12 +99,13 @@ def _call_method(module: ModuleType, objects: _Objects, owner: object, name: str
 
 def _call(function: Callable, objects: _Objects, packed: bytes) -> tuple:
     """What it returned, and its arguments afterwards where it changed them."""
-    args, kwargs = decode(packed, objects.find)  # type: ignore[misc]
+    args, kwargs = unpack(packed, objects.find)  # type: ignore[misc]
     result = function(*args, **kwargs)
     if all(type(value) in _UNCHANGING for value in (*args, *kwargs.values())):
         return (result, None)
-    after = encode((args, kwargs), objects.hold)
-    return (result, None if after == packed else after)
+    if pack((args, kwargs), objects.hold) == packed:
+        return (result, None)
+    return (result, encode((args, kwargs), objects.hold))
 
 
 def _value(module: ModuleType, objects: _Objects, name: str) -> tuple:

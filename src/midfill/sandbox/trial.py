@@ -19,7 +19,7 @@ from typing import Any
 
 from midfill.sandbox.candidate import MODULE
 from midfill.sandbox.channel import Channel, ClosedError
-from midfill.sandbox.codec import CodecError, Token, decode, encode
+from midfill.sandbox.codec import CodecError, Token, decode, encode, pack
 
 TESTS = "<tests>"
 _CHECK, _NAME = "check", "tests"
@@ -204,7 +204,7 @@ class Link:
         """Call something of the program; arguments that it changed are changed here."""
         self.calls += 1
         try:
-            packed = encode((args, kwargs), _token_of)
+            packed = pack((args, kwargs), _token_of)
         except CodecError as problem:
             if "too" in str(problem):  # which the program's own values may have made it
                 raise Unreadable(f"as an argument, {problem}") from None

@@ -47,6 +47,7 @@ class Zygote:
         self.control = Channel.of(control)
         self.others, self.counted = 0, -COUNT_S
         self.examiner: Side | None = None
+        self.ending: list[Side] = []  # killed, but not waited for yet
         self.plan = plan
         self.home = plan.scratch or "/tmp"
         self.everything = ["/"] if plan.namespaces else [*plan.read, "/dev", "/proc/self"]
@@ -66,12 +67,20 @@ class Zygote:
         with contextlib.suppress(ClosedError):
             while True:
                 request, descriptors = self.control.receive_all()
+                self.reap()
                 assert isinstance(request, dict)
                 try:
                     answer = runs[request["do"]](request, descriptors)
                 except OSError as error:  # no fork, no memory: of this machine, not of the program
                     answer = {"infra": f"{error.filename or 'fork'}: {error.strerror}"}
                 self.control.send(answer)
+
+    def reap(self) -> None:
+        """Wait for what was left to end."""
+        for side in self.ending:
+            os.close(side.handle)
+            os.waitpid(side.process, 0)
+        self.ending = []
 
     def warm(self) -> None:
         """Import what programs are likely to, once for all of them."""
@@ -243,11 +252,15 @@ class Zygote:
         found: dict[str, Any] = {}
         while sides:
             ready = {descriptor for descriptor, _ in waiting.poll(TICK * 1000 if limits else None)}
-            for side in [side for side in sides if side.ready(ready)]:
-                found[side.name] = side.ended(waiting)
-                sides.remove(side)
-                if side is leader:
-                    _kill(sides)
+            done = [side for side in sides if side.ready(ready)]
+            found |= {side.name: side.ended(waiting) for side in done}
+            sides = [side for side in sides if side not in done]
+            if leader in done:
+                _kill(sides)
+                if self.plan.namespaces:  # nobody can meet them: they may end while we go on
+                    found |= {side.name: side.ending(waiting) for side in sides}
+                    self.ending += sides
+                    break
             if self.control.fileno() in ready:
                 with contextlib.suppress(Exception):
                     self.control.receive()  # it says that time is up, or is closed
@@ -317,6 +330,14 @@ class Side:
         os.close(self.handle)
         _, status, used = os.wait4(self.process, 0)
         return {"status": status, "cpu_s": used.ru_utime + used.ru_stime - self.cpu_before}
+
+    def ending(self, waiting: select.poll) -> dict[str, Any]:
+        """As `ended`, of one that has just been killed and need not be waited for."""
+        waiting.unregister(self.handle)
+        used = 0.0
+        with contextlib.suppress(OSError):  # it may have gone meanwhile
+            used = time.clock_gettime(_clock_of(self.process))
+        return {"status": signal.SIGKILL.value, "cpu_s": max(used, sum(self.usage.cpu_of.values()))}
 
     def kill(self) -> None:
         """End it."""

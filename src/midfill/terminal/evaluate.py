@@ -388,7 +388,7 @@ def progress(name: str, *, quiet: bool) -> Iterator[Callable[["Stage"], None]]:
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[score]}"),
