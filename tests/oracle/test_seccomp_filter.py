@@ -179,7 +179,10 @@ def test_numbers_are_those_of_the_kernel_s_headers(machine: str):
 def test_libseccomp_decides_alike(machine: str):
     try:
         import pyseccomp as seccomp  # pyright: ignore[reportMissingImports]
-    except (ImportError, RuntimeError) as why:  # RuntimeError: the package is there, its library not
+    except (
+        ImportError,
+        RuntimeError,
+    ) as why:  # RuntimeError: the package is there, its library not
         pytest.skip(f"pip install pyseccomp: {why}")
     arch = {"x86_64": seccomp.Arch.X86_64, "aarch64": seccomp.Arch.AARCH64}[machine]
     theirs = seccomp.SyscallFilter(seccomp.ALLOW)

@@ -40,7 +40,7 @@ class Program:
     tests: str
     entry_point: str | None = None
     language: str = "python"
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     trusted_tests: bool = False  # nothing but the benchmark's own data is in them
 
 
