@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from midfill.sandbox.worker import _UIDS, FIRST_UID
+from midfill.sandbox.worker import UIDS, FIRST_UID
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # readable by every user, unlike one in somebody's home
 VARIABLE = "MIDFILL_ATTACK_SECRET"
@@ -40,9 +40,9 @@ class Host:
 
     def __init__(self) -> None:
         self.root = os.getuid() == 0
-        first = FIRST_UID + _UIDS * os.getpid()
+        first = FIRST_UID + UIDS * os.getpid()
         self.uids = (
-            range(first, first + _UIDS) if self.root else range(os.getuid(), os.getuid() + 1)
+            range(first, first + UIDS) if self.root else range(os.getuid(), os.getuid() + 1)
         )
         self.uid = self.uids[-1]
         self.marker = "got-through-" + secrets.token_hex(8)

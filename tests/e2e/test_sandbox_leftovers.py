@@ -22,7 +22,7 @@ from midfill.errors import SandboxError
 from midfill.sandbox import InfraError, Limits, Sandbox, Verdict
 from midfill.sandbox.languages import LANGUAGES, available
 from midfill.sandbox.processes import descendants
-from midfill.sandbox.worker import _UIDS, FIRST_UID
+from midfill.sandbox.worker import UIDS, FIRST_UID
 
 ROOT = os.getuid() == 0
 TESTS = Path(__file__).parents[1]
@@ -57,8 +57,8 @@ def folders(supervisor: int) -> list[str]:
 
 def processes(supervisor: int, user: int | None) -> list[str]:
     """What still runs, or waits to be reaped, for a supervisor: its workers, and all of their users."""
-    first = FIRST_UID + _UIDS * supervisor
-    users = range(first, first + _UIDS) if user is None else range(user, user + 1)
+    first = FIRST_UID + UIDS * supervisor
+    users = range(first, first + UIDS) if user is None else range(user, user + 1)
     found = []
     for entry in os.scandir("/proc"):
         with contextlib.suppress(OSError, IndexError):

@@ -1,10 +1,10 @@
 """A private directory in which commands run, one after the other."""
 
 import dataclasses
-import os
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from midfill.sandbox.channel import Channel, ClosedError
@@ -20,8 +20,7 @@ class Box:
     def __init__(self, worker: Worker, limits: Limits) -> None:
         self.worker, self.limits = worker, limits
         self.link, theirs = Channel.pair()
-        self._kills = worker.allow(limits)
-        self.home = worker.scratch or "/tmp"
+        worker.allow(limits)
         try:
             message = {"do": "box", "limits": dataclasses.asdict(limits)}
             worker.control.send(message, (theirs.fileno(),))
@@ -55,11 +54,11 @@ class Box:
         limits = limits or self.limits
         worker = self.worker
         started = time.monotonic()
-        given = tempfile.TemporaryFile()  # noqa: SIM115
-        pipes = [os.pipe() for _ in range(3)]
-        sinks = [Sink(end, limits.output_kb << 10) for end, _ in pipes]
         kills = worker.allow(limits)
-        try:
+        with ExitStack() as opened:
+            given = opened.enter_context(tempfile.TemporaryFile())
+            pipes = [Sink.pipe(opened, limits.output_kb << 10) for _ in range(3)]
+            sinks = [sink for sink, _ in pipes]
             given.write(stdin)
             given.seek(0)
             message = {
@@ -70,24 +69,17 @@ class Box:
                 "processes": limits.processes + 8,
                 "address_space": address_space,
                 "environment": dict(environment or {}),
-                "home": self.home,
             }
-            self.link.send(message, (given.fileno(), *(end for _, end in pipes)))
-            for _, end in pipes:
-                os.close(end)
-            pipes = []
-            found = follow(self.link, started + limits.wall_s, sinks)
-        except ClosedError:
-            raise InfraError("the box is gone") from None
-        finally:
-            given.close()
-            for _, end in pipes:
-                os.close(end)
-            for sink in sinks:
-                sink.close()
+            try:
+                self.link.send(message, (given.fileno(), *(end.fileno() for _, end in pipes)))
+                for _, end in pipes:
+                    end.close()
+                found = follow(self.link, started + limits.wall_s, sinks)
+            except ClosedError:
+                raise InfraError("the box is gone") from None
         if "failed" in found:
             raise InfraError(str(found["failed"]))
-        if worker.group and worker.group.kills() > kills:
+        if worker.kills() > kills:
             found |= {"ended": "memory", "detail": "out of memory, all its processes together"}
         return Outcome(
             ended=found["ended"],

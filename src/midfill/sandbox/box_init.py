@@ -10,33 +10,45 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from midfill.sandbox import linux
 from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.confine import ENVIRONMENT, lock_in, set_limits
-from midfill.sandbox.processes import Usage, end_all
+from midfill.sandbox.processes import Usage, be_killed_first, end_all
 from midfill.sandbox.verdict import Limits
 
 TICK = 0.02  # seconds between looks at what a tree of processes uses
 _MIB = 1 << 20
 
 
-def serve(link: Channel, directory: str, read: Iterable[str], write: Iterable[str]) -> None:
-    """Do what is asked in the open `directory` until the other end closes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where programs run, and what they may do there."""
+
+    directory: str
+    read: tuple[str, ...]
+    write: tuple[str, ...]
+    others: int  # threads of the same user that the kernel counts with theirs
+    exact: bool  # whether a cgroup counts their memory
+
+
+def serve(link: Channel, place: Place) -> None:
+    """Do what is asked in a directory until the other end closes."""
     linux.prctl(linux.DUMPABLE, 0)
     linux.prctl(linux.CHILD_SUBREAPER, 1)
-    home = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    home = os.open(place.directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         while True:
             message, descriptors = link.receive_all()
-            link.send(_do(message, descriptors, link, home, (list(read), list(write))))
+            link.send(_do(message, descriptors, link, home, place))
     except ClosedError:
         end_all()
 
 
-def _do(message: Any, descriptors: list[int], link: Channel, home: int, rules: tuple) -> dict:
+def _do(message: Any, descriptors: list[int], link: Channel, home: int, place: Place) -> dict:
     try:
         match message["do"]:
             case "write":
@@ -45,7 +57,7 @@ def _do(message: Any, descriptors: list[int], link: Channel, home: int, rules: t
             case "read":
                 return {"data": _read(home, message["path"], message["most"])}
             case "run":
-                return _run(message, descriptors, link, rules)
+                return _run(message, descriptors, link, place)
         return {"failed": "there is no such request"}
     except OSError as problem:
         return {"failed": f"{problem.strerror}: {problem.filename}", "errno": problem.errno}
@@ -93,13 +105,13 @@ def _walk(home: int, path: str, *, make: bool) -> tuple[int, str]:
     return at, name
 
 
-def _run(message: Mapping[str, Any], descriptors: list[int], link: Channel, rules: tuple) -> dict:
+def _run(message: Mapping[str, Any], descriptors: list[int], link: Channel, place: Place) -> dict:
     limits = Limits(**message["limits"])
     failed_read, failed_write = os.pipe2(os.O_CLOEXEC)
     started = time.monotonic()
     child = os.fork()
     if child == 0:
-        _become(message, limits, descriptors, failed_write, rules)
+        _become(message, limits, descriptors, failed_write, place)
     os.close(failed_write)
     with os.fdopen(failed_read, "rb") as failed:
         why = failed.read().decode()  # ends when the program starts, or with why it did not
@@ -150,11 +162,13 @@ def _watch(child: int, limits: Limits, memory_mb: int, link: Channel) -> str | N
 
 
 def _become(
-    message: Mapping[str, Any], limits: Limits, descriptors: list[int], failed: int, rules: tuple
+    message: Mapping[str, Any], limits: Limits, descriptors: list[int], failed: int, place: Place
 ) -> None:
     """Lock this process in, and turn it into the program; writes to `failed` where it cannot."""
     why = "it could not be locked in"
     try:
+        if place.exact:
+            be_killed_first()
         os.setsid()
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, 64 + number)
@@ -165,12 +179,17 @@ def _become(
         os.closerange(len(descriptors), 63)
         os.closerange(64, 1 << 20)
         memory = message["memory_mb"] * _MIB if message["address_space"] else None
-        set_limits(limits, memory=memory, processes=message["processes"], file_mb=limits.disk_mb)
-        environment = ENVIRONMENT | {"HOME": message["home"], "TMPDIR": message["home"]}
+        set_limits(
+            limits,
+            memory=memory,
+            processes=message["processes"] + place.others,
+            file_mb=limits.disk_mb,
+        )
+        environment = ENVIRONMENT | {"HOME": place.directory, "TMPDIR": place.directory}
         environment |= message["environment"]
-        lock_in(linux.landlock_ruleset(*rules), alone=False)
+        lock_in(linux.landlock_ruleset(place.read, place.write), alone=False, shared=place.exact)
         why = f"{message['argv'][0]} cannot be started"
-        os.chdir(message["home"])
+        os.chdir(place.directory)
         os.execvpe(message["argv"][0], message["argv"], environment)
     except BaseException as problem:
         os.write(failed, f"{why}: {problem}".encode())

@@ -61,10 +61,21 @@ class Group:
         return 0
 
     def remove(self) -> None:
-        """Remove the folders; those still in use stay."""
+        """Remove the folders, once the last process in them has ended."""
         for folder in self.folders:
-            with contextlib.suppress(OSError):
-                Path(folder).rmdir()
+            remove(Path(folder))
+
+
+def remove(folder: Path, patience_s: float = 5.0) -> None:
+    """Remove a group's folder; one that is still in use after that time stays."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.02)
 
 
 def make(name: str) -> Group | None:

@@ -175,13 +175,14 @@ def set_limits(limits: Limits, *, memory: int | None, processes: int, file_mb: i
         resource.setrlimit(what, (soft, hard))
 
 
-def lock_in(ruleset: int, *, alone: bool) -> None:
+def lock_in(ruleset: int, *, alone: bool, shared: bool) -> None:
     """Give up all privileges, and every system call that is not needed. There is no way back.
 
-    `ruleset` is a descriptor of `linux.landlock_ruleset`, closed here; `alone`: no new processes.
+    `ruleset` is a descriptor of `linux.landlock_ruleset`, closed here; `alone`: no new processes;
+    `shared`: memory may be shared between processes, which only a cgroup counts exactly.
     """
     linux.drop_capabilities()
     linux.prctl(linux.NO_NEW_PRIVILEGES, 1)
     linux.restrict(ruleset)
     os.close(ruleset)
-    linux.seccomp(alone)
+    linux.seccomp(alone, shared)

@@ -19,6 +19,7 @@ X32 = 0x40000000  # bit of the x32 numbers, which would go around the list
 
 CLONE_THREAD = 0x00010000
 NEW_NAMESPACES = 0x7E020000  # user, mnt, pid, net, ipc, uts, cgroup
+MAP_SHARED, MAP_ANONYMOUS = 0x01, 0x20
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # ioctls that type into a terminal
 
 
@@ -30,14 +31,22 @@ class Machine:
     column: int
     clone: int
     ioctl: int
+    mmap: int
     forks: tuple[int, ...]  # besides clone and clone3
 
 
 MACHINES = {
-    "x86_64": Machine(0xC000003E, 0, clone=56, ioctl=16, forks=(57, 58)),
-    "aarch64": Machine(0xC00000B7, 1, clone=220, ioctl=29, forks=()),
+    "x86_64": Machine(0xC000003E, 0, clone=56, ioctl=16, mmap=9, forks=(57, 58)),
+    "aarch64": Machine(0xC00000B7, 1, clone=220, ioctl=29, mmap=222, forks=()),
 }
 CLONE3 = 435  # everywhere
+
+# Allowed for the caller itself, which is called 0: number on x86-64, on AArch64, which argument.
+OWN_ONLY = {
+    "prlimit64": (302, 261, 0),
+    "sched_setaffinity": (203, 122, 0),
+    "setpriority": (141, 140, 1),
+}
 
 # Name: number on x86-64, on AArch64; None: does not exist there.
 DENIED: dict[str, tuple[int | None, int | None]] = {
@@ -58,6 +67,8 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
     "fanotify_init": (300, 262), "lookup_dcookie": (212, 18), "vmsplice": (278, 75),
     "memfd_secret": (447, 447),
+    # files of memory, which no limit counts
+    "memfd_create": (319, 279),
     # keys
     "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
     # memory and queues that outlive the process
@@ -77,12 +88,13 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 
 
-def filter_program(machine: str, alone: bool = False) -> bytes:
+def filter_program(machine: str, *, alone: bool = False, shared: bool = True) -> bytes:
     """The BPF instructions for `machine`, as `platform.machine()` calls it; 8 bytes each.
 
     Listed calls answer EPERM, clone3 ENOSYS (libc then falls back to clone, whose flags a filter can
     read). Calls of another architecture kill the process. `alone`: no new processes either (EAGAIN);
-    threads stay allowed. Raises KeyError for a machine that has no numbers here.
+    threads stay allowed. `shared` False: no memory that processes share and no file backs, which
+    nobody but a cgroup counts. Raises KeyError for a machine that has no numbers here.
     """
     m = MACHINES[machine]
     code = [
@@ -94,31 +106,32 @@ def filter_program(machine: str, alone: bool = False) -> bytes:
     if machine == "x86_64":
         code += [_op(JUMP_FROM, X32, false=1), _op(RETURN, KILL)]
     code += _answer(CLONE3, FAIL | ENOSYS)
-    arguments = [
-        _op(LOAD, ARGUMENTS),
-        _op(JUMP_BITS, NEW_NAMESPACES, false=1),
-        _op(RETURN, FAIL | EPERM),
-    ]
+    forks = [_op(JUMP_BITS, NEW_NAMESPACES, false=1), _op(RETURN, FAIL | EPERM)]
     if alone:
-        arguments += [_op(JUMP_BITS, CLONE_THREAD, true=1), _op(RETURN, FAIL | EAGAIN)]
+        forks += [_op(JUMP_BITS, CLONE_THREAD, true=1), _op(RETURN, FAIL | EAGAIN)]
         for number in m.forks:
             code += _answer(number, FAIL | EAGAIN)
-    arguments.append(_op(RETURN, ALLOW))
-    code += [_op(JUMP_EQUAL, m.clone, false=len(arguments)), *arguments]
-    arguments = [
-        _op(LOAD, ARGUMENTS + 8),
-        _op(JUMP_EQUAL, TIOCSTI, true=2),
-        _op(JUMP_EQUAL, TIOCLINUX, true=1),
-        _op(RETURN, ALLOW),
-        _op(RETURN, FAIL | EPERM),
-    ]
-    code += [_op(JUMP_EQUAL, m.ioctl, false=len(arguments)), *arguments]
+    code += _by_argument(m.clone, 0, [*forks, _op(RETURN, ALLOW)])
+    typing = [_op(JUMP_EQUAL, TIOCSTI, true=2), _op(JUMP_EQUAL, TIOCLINUX, true=1)]
+    code += _by_argument(m.ioctl, 1, [*typing, _op(RETURN, ALLOW), _op(RETURN, FAIL | EPERM)])
+    for *numbers, argument in OWN_ONLY.values():
+        own = [_op(JUMP_EQUAL, 0, false=1), _op(RETURN, ALLOW), _op(RETURN, FAIL | EPERM)]
+        code += _by_argument(numbers[m.column], argument, own)
+    if not shared:
+        both = [_op(JUMP_BITS, MAP_ANONYMOUS, false=2), _op(JUMP_BITS, MAP_SHARED, false=1)]
+        code += _by_argument(m.mmap, 3, [*both, _op(RETURN, FAIL | EPERM), _op(RETURN, ALLOW)])
     numbers = [number[m.column] for number in DENIED.values()]
     listed = sorted(number for number in numbers if number is not None)
     for i, number in enumerate(listed):  # every hit jumps over the others and over ALLOW
         code.append(_op(JUMP_EQUAL, number, true=len(listed) - i))
     code += [_op(RETURN, ALLOW), _op(RETURN, FAIL | EPERM)]
     return b"".join(code)
+
+
+def _by_argument(number: int, argument: int, then: list[bytes]) -> list[bytes]:
+    """For a call with this number, load the low half of an argument and go on with `then`, which returns."""
+    then = [_op(LOAD, ARGUMENTS + 8 * argument), *then]
+    return [_op(JUMP_EQUAL, number, false=len(then)), *then]
 
 
 def _answer(number: int, answer: int) -> list[bytes]:

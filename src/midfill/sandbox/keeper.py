@@ -11,14 +11,13 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
-import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from midfill.sandbox import linux
+from midfill.sandbox import cgroup, linux
 from midfill.sandbox.confine import Plan, enter_worker
+from midfill.sandbox.places import remove_tree
 from midfill.sandbox.zygote import Zygote
 
 
@@ -51,20 +50,10 @@ def _keep(middle: int, alive: int, settings: dict[str, Any]) -> NoReturn:
         os.kill(middle, signal.SIGKILL)
         os.waitpid(middle, 0)
     if settings["scratch"]:
-        shutil.rmtree(settings["scratch"], ignore_errors=True)
+        remove_tree(settings["scratch"])
     for group in settings["cgroups"]:
-        _remove(Path(group))
+        cgroup.remove(Path(group))
     os._exit(0)
-
-
-def _remove(group: Path) -> None:
-    for _ in range(250):  # the last process in it may still be ending
-        try:
-            group.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(0.02)
 
 
 def _middle(control: int, settings: dict[str, Any]) -> NoReturn:

@@ -195,20 +195,21 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
 
 
 @cache
-def _filter(alone: bool) -> tuple[bytes, ctypes.Array]:
+def _filter(alone: bool, shared: bool) -> tuple[bytes, ctypes.Array]:
     """A struct sock_fprog, and the instructions that it points to."""
-    code = filter_program(platform.machine(), alone)
+    code = filter_program(platform.machine(), alone=alone, shared=shared)
     held = ctypes.create_string_buffer(code, len(code))
     return struct.pack("@HP", len(code) // 8, ctypes.addressof(held)), held
 
 
 def prepare_filters() -> None:
-    """Build both filters, so that processes forked from here find them built."""
+    """Build all filters, so that processes forked from here find them built."""
     for alone in (False, True):
-        _filter(alone)
+        for shared in (False, True):
+            _filter(alone, shared)
 
 
-def seccomp(alone: bool = False) -> None:
+def seccomp(alone: bool = False, shared: bool = True) -> None:
     """Install the filter of `filter_program` for good. Needs `NO_NEW_PRIVILEGES`."""
-    program, _ = _filter(alone)
+    program, _ = _filter(alone, shared)
     _checked(_libc.prctl(SECCOMP, ctypes.c_ulong(2), program, 0, 0), "seccomp")

@@ -114,7 +114,7 @@ class Sandbox:
         try:
             with self._worker() as worker:
                 return worker.sealed(code, tests, entry_point, limits, trusted=trusted)
-        except InfraError as fault:
+        except (InfraError, OSError) as fault:  # no descriptor, no process: this machine's
             return Verdict(status="infra", sealed=True, level=level, detail=str(fault))
 
     @contextmanager
@@ -148,7 +148,7 @@ class Sandbox:
             if self._closed:
                 raise InfraError("the sandbox is closed")
             if worker is None:
-                worker = Worker(self.level)
+                worker = _start(self.level)
             yield worker
         except BaseException:  # an interrupted run has left its worker in the middle of something
             if worker is not None:
@@ -157,6 +157,13 @@ class Sandbox:
             raise
         finally:
             self._idle.put(worker)
+
+
+def _start(level: Level) -> Worker:
+    try:
+        return Worker(level)
+    except OSError as problem:
+        raise InfraError(f"a worker cannot be started: {problem}") from None
 
 
 class _Turn:
@@ -228,7 +235,7 @@ def why_not(level: Level) -> str | None:
     with _probing:
         if level not in _known:
             try:
-                worker = Worker(level)
+                worker = _start(level)
                 try:
                     _known[level] = canaries(worker)
                 finally:

@@ -1,8 +1,10 @@
 """Waiting for a run: its outputs are drained and cut, and the clock is ours."""
 
+import io
 import os
 import selectors
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from midfill.sandbox.channel import Channel
@@ -22,6 +24,15 @@ class Sink:
         self.descriptor, self.most = descriptor, most
         self.data = bytearray()
         os.set_blocking(descriptor, False)
+
+    @classmethod
+    def pipe(cls, opened: ExitStack, most: int) -> "tuple[Sink, io.FileIO]":
+        """A sink and the end to write to, both closed with `opened`."""
+        reading, writing = os.pipe()
+        sink, end = cls(reading, most), io.FileIO(writing, "w")
+        opened.callback(sink.close)
+        opened.callback(end.close)
+        return sink, end
 
     def read(self) -> bool:
         """Take what is there; False at the end."""

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.codec import CodecError
 from midfill.sandbox.confine import ENVIRONMENT
 from midfill.sandbox.languages import READ_ONLY_PATHS
-from midfill.sandbox.supervise import GRACE_S, InfraError, Sink, follow
+from midfill.sandbox.places import remove_tree
+from midfill.sandbox.supervise import GRACE_S, InfraError, Sink, follow, printable
 from midfill.sandbox.verdict import Level, Limits, Status, Verdict
 
 START_S = 60.0  # a worker that has not started by then does not
 FIRST_UID = 2_000_000  # root's workers become a user that nobody else is
-_UIDS = 64  # per supervisor
+UIDS = 64  # per supervisor
 _numbers = itertools.count()
 _MIB = 1 << 20
 
@@ -51,7 +53,7 @@ class Worker:
         their_alive, self._alive = os.pipe()  # they wait for its end, which comes with ours
         uid = None
         if os.getuid() == 0:
-            uid = FIRST_UID + _UIDS * os.getpid() + next(_numbers) % _UIDS
+            uid = FIRST_UID + UIDS * os.getpid() + next(_numbers) % UIDS
         if uid is not None and self.scratch:
             os.chown(self.scratch, uid, uid)
         self.python, packages = _interpreter(readable_by_all=uid is not None and not spaces)
@@ -119,6 +121,8 @@ class Worker:
             self.keeper.wait()
         if self.keeper.stderr:
             self.keeper.stderr.close()
+        if self.scratch:  # the keeper has done both, unless somebody ended it
+            remove_tree(self.scratch)
         if self.group:
             self.group.remove()
 
@@ -137,47 +141,40 @@ class Worker:
         """
         level: Level = self.level if self.level in ("A", "B") else "C-strict"
         started = time.monotonic()
-        source, their_source = Channel.pair()
-        report, their_report = Channel.pair()
-        output, their_output = os.pipe()
         kills = self.allow(limits)
-        sink = Sink(output, limits.output_kb << 10)
-        said: Any = None
-        try:
+        with ExitStack() as opened:
+            source, their_source = _pair(opened)
+            report, their_report = _pair(opened)
+            sink, their_output = Sink.pipe(opened, limits.output_kb << 10)
+            theirs = (their_source.fileno(), their_output.fileno(), their_report.fileno())
+            message = {"do": "pair", "limits": dataclasses.asdict(limits), "kept": trusted}
             try:
-                theirs = (their_source.fileno(), their_output, their_report.fileno())
-                message = {"do": "pair", "limits": dataclasses.asdict(limits), "kept": trusted}
                 self.control.send(message, theirs)
-            finally:
-                their_source.close()
-                their_report.close()
-                os.close(their_output)
-            for channel, text in ((source, code), (report, (tests, entry_point))):
-                channel.end.settimeout(GRACE_S)
-                with contextlib.suppress(ClosedError, TimeoutError):
-                    channel.send(text)
-            found = follow(self.control, started + limits.wall_s, [sink])
+                for end in (their_source, their_report, their_output):
+                    end.close()
+                for channel, text in ((source, code), (report, (tests, entry_point))):
+                    channel.end.settimeout(GRACE_S)
+                    with contextlib.suppress(ClosedError, TimeoutError):
+                        channel.send(text)
+                found = follow(self.control, started + limits.wall_s, [sink])
+            except ClosedError:
+                raise InfraError("the worker is gone") from None
+            except CodecError:
+                raise InfraError("the program or its tests are larger than 64 MiB") from None
+            said: Any = None
             if "tests" in found and found["tests"]["status"] == 0:
                 with contextlib.suppress(ClosedError, CodecError, TimeoutError):
                     said = report.receive()
-        except ClosedError:
-            raise InfraError("the worker is gone") from None
-        except CodecError:
-            raise InfraError("the program or its tests are larger than 64 MiB") from None
-        finally:
-            source.close()
-            report.close()
-            sink.close()
         if "infra" in found:
             raise InfraError(str(found["infra"]))
         status, detail = _pair_status(found, said, limits)
-        if self.group and self.group.kills() > kills and status != "pass":
+        if self.kills() > kills and status != "pass":
             status, detail = "memory", "out of memory, all its processes together"
         return Verdict(
             status=status,
             sealed=True,
             level=level,
-            detail=detail,
+            detail=printable(detail.encode()),
             output=sink.text(),
             cpu_s=found.get("program", {}).get("cpu_s", 0.0),
             wall_s=time.monotonic() - started,
@@ -195,9 +192,24 @@ class Worker:
             if wanted != self.allowed:
                 self.group.allow(*wanted)
                 self.allowed = wanted
-            return self.group.kills()
         except (OSError, ValueError) as error:
             raise InfraError(f"the cgroup is gone: {error}") from None
+        return self.kills()
+
+    def kills(self) -> int:
+        """How often the kernel has ended a process of this worker because memory was out."""
+        try:
+            return self.group.kills() if self.group else 0
+        except (OSError, ValueError) as error:
+            raise InfraError(f"the cgroup is gone: {error}") from None
+
+
+def _pair(opened: ExitStack) -> tuple[Channel, Channel]:
+    """Two ends, both closed with `opened`; closing one earlier does no harm."""
+    ends = Channel.pair()
+    for end in ends:
+        opened.callback(end.close)
+    return ends
 
 
 def _pair_status(found: Mapping[str, Any], said: Any, limits: Limits) -> tuple[Status, str]:

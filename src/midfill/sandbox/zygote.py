@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,8 @@ from midfill.sandbox.confine import (
     settle_worker,
     show_processes,
 )
-from midfill.sandbox.processes import Usage, end_all
+from midfill.sandbox.places import remove_tree
+from midfill.sandbox.processes import Usage, be_killed_first, end_all
 from midfill.sandbox.verdict import Limits
 
 TICK = 0.02  # seconds between looks at what a run uses
@@ -188,20 +190,30 @@ class Zygote:
         (link,) = descriptors
         limits = Limits(**request["limits"])
         fresh = linux.NEWPID | linux.NEWNS if self.plan.namespaces else 0
+        self.count_others()
+        home = tempfile.mkdtemp(dir=self.plan.scratch) if self.plan.scratch else self.home
         init = linux.clone(fresh)
         if init == 0:
-            _only(lambda: self._init(limits, link))
+            _only(lambda: self._init(limits, link, home))
         os.close(link)
-        return self._watch([Side("init", init)], None)
+        found = self._watch([Side("init", init)], None)
+        if self.plan.scratch:
+            remove_tree(home)
+        return found
 
-    def _init(self, limits: Limits, link: int) -> None:
-        if self.plan.cgroup:
-            _be_killed_first()
+    def _init(self, limits: Limits, link: int, home: str) -> None:
         self._own_place(limits)
         os.dup2(link, 3)
         os.closerange(4, 1 << 20)
         linux.drop_capabilities()
-        box_init.serve(Channel.of(3), self.home, self.everything, (self.home, "/dev/null"))
+        place = box_init.Place(
+            directory=home,
+            read=tuple(self.everything),
+            write=(home, "/dev/null"),
+            others=self.others,
+            exact=self.plan.cgroup,
+        )
+        box_init.serve(Channel.of(3), place)
 
     def _own_place(self, limits: Limits) -> None:
         if self.plan.namespaces:
@@ -219,7 +231,7 @@ class Zygote:
     ) -> None:
         """What the child of a fork does before anything of others: its place, its limits, its lock."""
         if self.plan.cgroup and not tests:
-            _be_killed_first()
+            be_killed_first()
         if not alone:
             self._own_place(limits)
         os.setsid()
@@ -238,8 +250,8 @@ class Zygote:
         memory = self.size + (limits.memory_mb + (64 if tests else 0)) * _MIB
         set_limits(limits, memory=memory, processes=processes, file_mb=16)
         if ruleset is None:
-            ruleset = linux.landlock_ruleset(self.everything, [self.home, "/dev"])
-        lock_in(ruleset, alone=alone)
+            ruleset = linux.landlock_ruleset(self.everything, [self.home, "/dev/null"])
+        lock_in(ruleset, alone=alone, shared=self.plan.cgroup)
         gc.enable()
 
     def _watch(self, sides: "list[Side]", limits: Limits | None) -> dict[str, Any]:
@@ -361,14 +373,6 @@ def _only(body: Callable[[], None]) -> NoReturn:
         os._exit(0)
     except BaseException:
         os._exit(70)
-
-
-def _be_killed_first() -> None:
-    """When memory of the cgroup runs out, the kernel is to end the program, not us."""
-    with contextlib.suppress(OSError):
-        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(score, b"900")
-        os.close(score)
 
 
 def _of_this_user() -> int:
