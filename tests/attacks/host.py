@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from midfill.sandbox.worker import UIDS, FIRST_UID
+from midfill.sandbox.worker import FIRST_UID, UIDS
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # readable by every user, unlike one in somebody's home
 VARIABLE = "MIDFILL_ATTACK_SECRET"
@@ -41,9 +41,7 @@ class Host:
     def __init__(self) -> None:
         self.root = os.getuid() == 0
         first = FIRST_UID + UIDS * os.getpid()
-        self.uids = (
-            range(first, first + UIDS) if self.root else range(os.getuid(), os.getuid() + 1)
-        )
+        self.uids = range(first, first + UIDS) if self.root else range(os.getuid(), os.getuid() + 1)
         self.uid = self.uids[-1]
         self.marker = "got-through-" + secrets.token_hex(8)
         self.secret = "secret-" + secrets.token_hex(16)

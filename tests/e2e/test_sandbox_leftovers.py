@@ -22,7 +22,7 @@ from midfill.errors import SandboxError
 from midfill.sandbox import InfraError, Limits, Sandbox, Verdict
 from midfill.sandbox.languages import LANGUAGES, available
 from midfill.sandbox.processes import descendants
-from midfill.sandbox.worker import UIDS, FIRST_UID
+from midfill.sandbox.worker import FIRST_UID, UIDS
 
 ROOT = os.getuid() == 0
 TESTS = Path(__file__).parents[1]
@@ -135,6 +135,7 @@ def kill_in_the_middle(level: str, times: int, *, ordinary: bool = False) -> Non
         nothing_left(process.pid, before, user)
 
 
+@pytest.mark.slow
 def test_hostile_runs_leave_nothing_behind():
     hostile_runs("C-strict", 30)
 
@@ -215,6 +216,7 @@ def test_a_killed_process_of_the_sandbox_is_infra(level: str, which: str):
         recovers(sandbox)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boxed", [False, True])
 def test_no_fork_is_infra(level: str, boxed: bool):
     """The kernel lets the zygote have no further process."""
@@ -284,6 +286,7 @@ sandbox.close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "most"), [("RLIMIT_NPROC", "0"), ("RLIMIT_NOFILE", "6")])
 def test_a_supervisor_at_its_limits_is_infra(what: str, most: str):
     """It can start no worker, or open no pipe; once it can, it judges."""
@@ -328,6 +331,7 @@ with Sandbox(1, level="C") as sandbox:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_infra():
     if not ROOT:
         pytest.skip("only root can mount a small disk")
