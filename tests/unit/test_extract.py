@@ -415,3 +415,13 @@ def test_ours_finds_every_program_that_is_whole():
 def test_degenerate_replies_take_no_time(text: str):
     for rule in RULES:
         assert isinstance(extract(rule, text, prompt=PLAIN, entry_point="f"), str)
+
+
+def test_ours_leaves_the_models_own_tests_out():
+    """A wrong assert behind a right function is no wrong function; what shares its line stays."""
+    reply = (
+        "```python\nimport sys\n\ndef f(x):\n    assert x\n    return x\n\nassert f(1) == 2\nassert (f(2)\n"
+        "  == 3)\nY = 1; assert Y\nif __name__ == '__main__':\n    print(f(3))\n```\n"
+    )
+    taken = extract("midfill", reply, entry_point="f")
+    assert taken.split() == "import sys def f(x): assert x return x Y = 1; assert Y".split()

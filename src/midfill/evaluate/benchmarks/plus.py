@@ -21,7 +21,6 @@ from midfill.evaluate.benchmarks.common import (
     doctest_examples,
     take,
     trivial,
-    with_prelude,
 )
 from midfill.evaluate.task import Program, Prompt, Style, Task
 from midfill.sandbox.verdict import Limits
@@ -132,9 +131,9 @@ class Plus:
         return take(rule, task, completion, prompt=prompt, entry_point=entry_point(task.row))
 
     def program(self, task: Task, extracted: str) -> Program:
-        """The program with its imports, against all inputs."""
+        """The program without added imports, as EvalPlus runs it, against all inputs."""
         return Program(
-            code=with_prelude(extracted),
+            code=extracted,
             tests=tests(task.row),
             entry_point=entry_point(task.row),
             limits=SLOW.get(task.task_id, LIMITS),

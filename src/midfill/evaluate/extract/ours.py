@@ -32,13 +32,31 @@ def midfill(reply: Reply) -> str:
     that completes the prompt; the longest run of lines that defines the entry point; the last fence
     that parses; the whole reply. In languages other than Python, which are not parsed here: the
     last fence in the language (or in none) that mentions the entry point, below those lines of the
-    prompt's head that it lacks. A base model's completion is cut where it stops to parse.
+    prompt's head that it lacks. A base model's completion is cut where it stops to parse. Asserts at
+    the top, which are the model's own tests of its function, and a main block are left out: a wrong
+    test of a right function is no wrong function.
     Breaks where a later fence redefines the function wrongly to show a mistake.
     """
     text = ANSI.sub("", reply.completion).replace("\r\n", "\n")
     if reply.language != "python":
         return _foreign(reply, text)
-    return _continued(reply, text) if reply.base else _answered(reply, text)
+    program = _continued(reply, text) if reply.base else _answered(reply, text)
+    return _without_own_tests(program) if reply.entry_point else program
+
+
+def _without_own_tests(program: str) -> str:
+    """The program without asserts and main blocks at its top level."""
+    tree = parse(program)
+    if not isinstance(tree, ast.Module):
+        return program
+    lines = program.split("\n")
+    taken = [line for node in tree.body for line in {node.lineno, node.end_lineno}]
+    for node in reversed(tree.body):
+        alone = taken.count(node.lineno) == taken.count(node.end_lineno) == 1
+        main = isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+        if alone and (main or isinstance(node, ast.Assert)):
+            del lines[node.lineno - 1 : node.end_lineno]
+    return "\n".join(lines)
 
 
 def fences(text: str) -> Iterator[Fence]:
