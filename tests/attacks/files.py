@@ -145,7 +145,7 @@ def links_alone(host: "Host") -> str | None:
         return "read through a link" if host.secret in Path(folder, "answer").read_text() else None
 
 
-PATHS = ("../x", "/tmp/x", "a/../../x", "a//x", "./x", "", "a\0b", "..", "a/..", "/")
+PATHS = ("../x", "/etc/x", "a/../../x", "a//x", "./x", "", "a\0b", "..", "a/..", "/")
 
 
 def leave_by_path(host: "Host", sandbox: Sandbox) -> str | None:

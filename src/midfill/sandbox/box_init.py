@@ -167,6 +167,7 @@ def _become(
     """Lock this process in, and turn it into the program; writes to `failed` where it cannot."""
     why = "it could not be locked in"
     try:
+        linux.prctl(linux.PARENT_DIES, signal.SIGKILL)
         if place.exact:
             be_killed_first()
         os.setsid()

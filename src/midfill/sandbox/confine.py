@@ -19,6 +19,7 @@ NEW_ROOT = (
     "/sys"  # a directory that every Linux has and no program here needs: the root is built on it
 )
 HOME = "/tmp"  # the one place that a run may write to
+OTHER_HOME = "/box"  # where /tmp holds something that programs must read
 USER = 1000  # inside
 DEVICES = ("null", "zero", "full", "random", "urandom")
 ENVIRONMENT = {
@@ -40,6 +41,7 @@ class Plan:
     read: tuple[str, ...]  # paths that programs may read
     uid: int | None  # to become before anything else; None: stay who we are
     cgroup: bool = False  # level A
+    home: str = HOME
     scratch: str | None = None  # without namespaces: the directory that a run may write to
 
 
@@ -54,7 +56,7 @@ def enter_worker(plan: Plan) -> None:
         plan.namespaces and plan.uid is not None
     ):  # as root: mounts first, whose sources only root may reach
         linux.unshare(linux.NEWNS)
-        _build_root(plan.read)
+        _build_root(plan.read, plan.home)
     if plan.uid is not None:
         os.setgroups([])
         os.setresgid(plan.uid, plan.uid, plan.uid)
@@ -67,27 +69,27 @@ def enter_worker(plan: Plan) -> None:
         Path("/proc/self/uid_map").write_text(f"{USER} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{USER} {gid} 1")
         if plan.uid is None:
-            _build_root(plan.read)
+            _build_root(plan.read, plan.home)
 
 
-def _build_root(read: Iterable[str]) -> None:
+def _build_root(read: Iterable[str], home: str) -> None:
     """A root of memory with read-only views of `read` in it, and nothing else of this machine."""
     linux.mount("none", "/", "", linux.PRIVATE | linux.RECURSIVE)
     root = Path(NEW_ROOT)
     linux.mount(
         "midfill", root, "tmpfs", linux.NOSUID | linux.NODEV, "size=4m,nr_inodes=4096,mode=755"
     )
-    for name in ("proc", "tmp", "dev", "etc", "old"):
+    for name in {"proc", "tmp", "dev", "etc", "old", home[1:]}:
         (root / name).mkdir()
     for path in _outermost(read):
         _show(path, root)
     for name in DEVICES:
         (root / "dev" / name).touch()
         linux.mount(f"/dev/{name}", root / "dev" / name, "", linux.BIND)
-    for name, target in {"fd": "/proc/self/fd", "shm": HOME, "stdin": "/proc/self/fd/0",
+    for name, target in {"fd": "/proc/self/fd", "shm": home, "stdin": "/proc/self/fd/0",
                          "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}.items():  # fmt: skip
         (root / "dev" / name).symlink_to(target)
-    (root / "etc/passwd").write_text(f"user:x:{USER}:{USER}::{HOME}:/bin/sh\n")
+    (root / "etc/passwd").write_text(f"user:x:{USER}:{USER}::{home}:/bin/sh\n")
     (root / "etc/group").write_text(f"user:x:{USER}:\n")
     # The machine's processes are seen here until the worker mounts its own over it: a kernel allows
     # that only where it can see that nothing of /proc is being hidden.
@@ -143,11 +145,11 @@ def show_processes() -> None:
         linux.mount("none", "/proc", "tmpfs", flags | linux.READ_ONLY, "size=0")
 
 
-def own_directory(limits: Limits) -> None:
-    """Mount an empty directory of memory as HOME, and go there."""
+def own_directory(limits: Limits, home: str) -> None:
+    """Mount an empty directory of memory as `home`, and go there."""
     size = f"size={limits.disk_mb}m,nr_inodes={limits.files},mode=700,uid={USER},gid={USER}"
-    linux.mount("midfill", HOME, "tmpfs", linux.NOSUID | linux.NODEV, size)
-    os.chdir(HOME)
+    linux.mount("midfill", home, "tmpfs", linux.NOSUID | linux.NODEV, size)
+    os.chdir(home)
 
 
 def set_limits(limits: Limits, *, memory: int | None, processes: int, file_mb: int) -> None:

@@ -64,6 +64,7 @@ def _middle(control: int, settings: dict[str, Any]) -> NoReturn:
         read=tuple(settings["read"]),
         uid=settings["uid"],
         cgroup=bool(settings["cgroups"]),
+        home=settings["home"],
         scratch=settings["scratch"],
     )
     problem = None

@@ -23,7 +23,7 @@ from typing import Any
 from midfill.sandbox import cgroup
 from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.codec import CodecError
-from midfill.sandbox.confine import ENVIRONMENT
+from midfill.sandbox.confine import ENVIRONMENT, HOME, OTHER_HOME
 from midfill.sandbox.languages import READ_ONLY_PATHS
 from midfill.sandbox.places import remove_tree
 from midfill.sandbox.supervise import GRACE_S, InfraError, Sink, follow, printable
@@ -57,12 +57,17 @@ class Worker:
         if uid is not None and self.scratch:
             os.chown(self.scratch, uid, uid)
         self.python, packages = _interpreter(readable_by_all=uid is not None and not spaces)
+        shown = [*readable(), *read]
+        there = filter(os.path.exists, shown)
+        hidden = any(f"{path}/".startswith(f"{HOME}/") for path in there)
+        home = OTHER_HOME if hidden else HOME
         settings = {
+            "home": home,
             "supervisor": os.getpid(),  # for whoever reads the list of processes
             "control": theirs.fileno(),
             "alive": their_alive,
             "namespaces": spaces,
-            "read": [*readable(), *read],
+            "read": shown,
             "uid": uid,
             "scratch": self.scratch,
             "cgroups": self.group.folders if self.group else [],
@@ -73,8 +78,7 @@ class Worker:
             "from midfill.sandbox.keeper import main; main(sys.argv[1:])"
         )
         environment = ENVIRONMENT | {"MIDFILL_SOURCE": source, "OPENBLAS_NUM_THREADS": "1"}
-        if self.scratch:
-            environment |= {"HOME": self.scratch, "TMPDIR": self.scratch}
+        environment |= dict.fromkeys(("HOME", "TMPDIR"), self.scratch or home)
         self.keeper = subprocess.Popen(
             [self.python, "-I", "-S", "-c", start, json.dumps(settings)],
             env=environment,

@@ -51,7 +51,7 @@ class Zygote:
         self.examiner: Side | None = None
         self.ending: list[Side] = []  # killed, but not waited for yet
         self.plan = plan
-        self.home = plan.scratch or "/tmp"
+        self.home = plan.scratch or plan.home
         self.everything = ["/"] if plan.namespaces else [*plan.read, "/dev", "/proc/self"]
 
     def serve(self, problem: str | None) -> None:
@@ -202,6 +202,8 @@ class Zygote:
         return found
 
     def _init(self, limits: Limits, link: int, home: str) -> None:
+        if not self.plan.namespaces:
+            linux.prctl(linux.PARENT_DIES, signal.SIGKILL)
         self._own_place(limits)
         os.dup2(link, 3)
         os.closerange(4, 1 << 20)
@@ -217,7 +219,7 @@ class Zygote:
 
     def _own_place(self, limits: Limits) -> None:
         if self.plan.namespaces:
-            own_directory(limits)
+            own_directory(limits, self.home)
             show_processes()
 
     def _begin(
@@ -230,6 +232,8 @@ class Zygote:
         tests: bool = False,
     ) -> None:
         """What the child of a fork does before anything of others: its place, its limits, its lock."""
+        if not self.plan.namespaces:  # in one, it ends with the zygote anyway
+            linux.prctl(linux.PARENT_DIES, signal.SIGKILL)
         if self.plan.cgroup and not tests:
             be_killed_first()
         if not alone:
