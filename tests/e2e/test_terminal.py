@@ -88,6 +88,7 @@ print(torch.get_num_threads())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what each core does")
 def test_threads_are_those_asked_for_or_the_idle_cores(tiny_folder: Path):
     with busy_machine():

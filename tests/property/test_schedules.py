@@ -150,6 +150,7 @@ def test_no_schedule_changes_an_answer(monkeypatch, seed):
         assert said == alone(prompt, sampling, **options)
 
 
+@pytest.mark.slow
 def test_ten_thousand_steps_leak_no_page():
     life = Schedule(101)
     while life.scheduler.counters.steps < 10_000:

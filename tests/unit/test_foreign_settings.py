@@ -65,7 +65,13 @@ def test_an_unknown_scaling_is_refused():
         gguf_config(v1_file(llama__rope__scaling__type="longrope"))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] * ("head sizes" in case.name))
+        for case in CASES
+    ],
+)
 def test_gguf_keeps_the_network_or_refuses(case, tmp_path: Path):
     """Over every oracle configuration: the same logits after the way there and back, or an error."""
     config = parse_config(case.make().to_dict())

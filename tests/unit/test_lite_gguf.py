@@ -80,7 +80,7 @@ def test_a_missing_vocabulary_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("file", ["small", "one_layer"])
+@pytest.mark.parametrize("file", [pytest.param("small", marks=pytest.mark.slow), "one_layer"])
 def test_midfill_and_llamacpp_open_it_and_agree(file: str, request: pytest.FixtureRequest):
     llamacpp = pytest.importorskip("llamacpp", reason="xllamacpp is not installed")
     path = request.getfixturevalue(file)

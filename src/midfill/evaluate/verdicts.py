@@ -9,6 +9,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -126,14 +127,26 @@ def _open(path: Path) -> sqlite3.Connection | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return _connect(path)
+            return _connect_in_turn(path)
         except sqlite3.OperationalError:
             return None  # no room, no permission: the file itself may be whole
         except sqlite3.DatabaseError:
             path.unlink()
-            return _connect(path)
+            return _connect_in_turn(path)
     except (OSError, sqlite3.Error):
         return None
+
+
+def _connect_in_turn(path: Path) -> sqlite3.Connection:
+    """SQLite waits for others in everything but the change to WAL, which a second opener may meet."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            return _connect(path)
+        except sqlite3.OperationalError as problem:
+            if "locked" not in str(problem) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
