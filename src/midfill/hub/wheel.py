@@ -167,9 +167,10 @@ def _wait(process: subprocess.Popen[bytes]) -> int | None:
 def _largest_below(folder: Path) -> int:
     """Bytes of the largest file, which is the wheel: pip copies it once more when it is whole."""
     sizes = [0]
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # pip moves its files while we look
-            sizes.append(path.stat().st_size if path.is_file() else 0)
+    for inside, _, names in os.walk(folder):  # which, unlike rglob, forgives folders that vanish
+        for name in names:
+            with contextlib.suppress(OSError):  # pip moves its files while we look
+                sizes.append(Path(inside, name).stat().st_size)
     return max(sizes)
 
 
