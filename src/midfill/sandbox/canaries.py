@@ -79,7 +79,7 @@ ATTEMPTS = dict(secret=secret, read=read, write=write, outside=outside, tcp=tcp,
 """
 
 _FORBIDDEN = (
-    "secret", "read", "write", "outside", "tcp", "abstract", "kill", "userns", "cloned", "mounted",
+    "secret", "read", "write", "outside", "tcp", "abstract", "kill", "mounted", "cloned", "userns",
 )  # fmt: skip
 
 _SURVIVOR = """
