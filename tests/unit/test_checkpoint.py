@@ -286,8 +286,9 @@ def run(kind, source, *rest):
         return load_network(open_checkpoint(Path(source)), getattr(torch, *rest))
     convert(Path(source), Path(rest[0]), *rest[1:])
 
-warm, *jobs = json.loads(sys.argv[1])
-run(*warm)  # whatever torch imports and allocates once
+warm, jobs = json.loads(sys.argv[1])
+for job in warm:
+    run(*job)  # whatever each way imports and allocates once
 for job in jobs:
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak is what is resident now
@@ -298,10 +299,25 @@ for job in jobs:
 MB = 10**6
 
 
-def peaks(warm: tuple[str, ...], jobs: dict[str, tuple[str, ...]]) -> dict[str, int]:
-    """Bytes of resident memory each job needs beyond what a process has that ran `warm`."""
+Jobs = dict[str, tuple[str, ...]]
+
+
+def ways(source: Path, folder: Path) -> Jobs:
+    """Each way to use the checkpoint `source`; what they write goes into `folder`."""
+    gguf, back = str(folder / "a.gguf"), str(folder / "back")
+    return {
+        "same": ("load", str(source), "bfloat16"),
+        "float32": ("load", str(source), "float32"),
+        "to gguf": ("convert", str(source), gguf, "gguf", "BF16"),
+        "gguf float32": ("load", gguf, "float32"),
+        "to hf": ("convert", gguf, back, "hf", "BF16"),
+    }
+
+
+def peaks(warm: Jobs, jobs: Jobs) -> dict[str, int]:
+    """Bytes of resident memory each of `jobs` needs in a process that ran `warm` before."""
     result = subprocess.run(
-        [sys.executable, "-c", MEASURE, json.dumps([warm, *jobs.values()])],
+        [sys.executable, "-c", MEASURE, json.dumps([list(warm.values()), list(jobs.values())])],
         capture_output=True,
         text=True,
         timeout=55,
@@ -359,6 +375,7 @@ class Measured:
 
     size: int
     largest: int
+    around: int  # clean pages of its neighbours that Linux maps with each tensor: some 64 KiB
     peak: dict[str, int]
 
 
@@ -375,16 +392,11 @@ def measured(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     ):
         folder = tmp_path_factory.mktemp("big") / name
         largest = big(config, folder, change)
-        source, gguf, back = str(folder), str(folder / "a.gguf"), str(folder / "back")
-        jobs: dict[str, tuple[str, ...]] = {
-            "same": ("load", source, "bfloat16"),
-            "float32": ("load", source, "float32"),
-            "to gguf": ("convert", source, gguf, "gguf", "BF16"),
-            "gguf float32": ("load", gguf, "float32"),
-            "to hf": ("convert", gguf, back, "hf", "BF16"),
-        }
-        peak = peaks(("load", str(tiny_folder), "bfloat16"), jobs)
-        out[name] = Measured((folder / "model.safetensors").stat().st_size, largest, peak)
+        warm = ways(tiny_folder, tmp_path_factory.mktemp("small"))
+        peak = peaks(warm, ways(folder, folder))
+        around = 64 * 1024 * sum(1 for _ in config.tensors())
+        size = (folder / "model.safetensors").stat().st_size
+        out[name] = Measured(size, largest, around, peak)
         same_tensors(config, folder, folder / "back")
         shutil.rmtree(folder)
     return out
@@ -416,7 +428,7 @@ def test_loading_into_another_type_needs_the_result_and_one_tensor(measured, kin
 def test_converting_needs_a_few_tensors(measured, kind, way):
     """One tensor as stored, in float32 and packed, far below the size of the file."""
     m = measured[kind]
-    assert m.peak[way] < 8 * m.largest + 20 * MB < 0.6 * m.size
+    assert m.peak[way] < 8 * m.largest + m.around + 20 * MB < 0.6 * m.size
 
 
 # -------------------------------------------------------------------------------------- converting
