@@ -415,7 +415,7 @@ def evaluate(
     from midfill.terminal import evaluate as run
 
     if compare is not None:
-        return run.compare(*compare, json=json)
+        return run.compare(*compare, out=scoring.out, json=json)
     if benchmark is None:
         raise run.no_benchmark()
     wanted = run.Wanted(

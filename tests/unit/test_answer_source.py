@@ -13,6 +13,7 @@ import pytest
 
 from midfill.engine.text import Coder
 from midfill.errors import ConfigError
+from midfill.evaluate.benchmarks import needle
 from midfill.evaluate.result import Decoding
 from midfill.evaluate.source import (
     TOO_LONG,
@@ -25,6 +26,7 @@ from midfill.evaluate.source import (
 )
 from midfill.evaluate.source_url import Patience, UrlSource
 from midfill.evaluate.task import Prompt
+from midfill.terminal.evaluate import _for_model
 
 GREEDY = Decoding()
 DRAWN = Decoding(temperature=0.9, top_p=0.95, samples=2)
@@ -47,6 +49,20 @@ def in_order(found: Iterator[tuple[int, Answer]]) -> list[Answer]:
 
 
 # ------------------------------------------------------------------------------- a model in here
+
+
+def test_lengths_are_counted_by_the_models_own_tokenizer(tiny_coder: Coder):
+    source = LocalSource(tiny_coder)
+    text = "def f(x):\n    return x\n"
+    asked = Question(prompt=Prompt(text=text, max_tokens=2))
+    (answer,) = in_order(source.answers([asked], GREEDY))
+    assert answer.prompt_tokens in (source.count_tokens(text), source.count_tokens(text) + 1)  # BOS
+    assert source.context == tiny_coder.context
+    fitted = _for_model(needle.load(Path(json.__file__).parent, depths=2, trials=1), source)
+    assert isinstance(fitted, needle.Needle)
+    assert max(fitted.lengths) < source.context
+    for task in fitted.tasks("base"):
+        assert source.count_tokens(task.prompt.text or "") <= task.row["length"]
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, DRAWN])

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import needs_data
 from midfill.errors import ConfigError, SandboxError
-from midfill.evaluate.benchmarks import benchmark, multilingual, names, plus, repair
+from midfill.evaluate.benchmarks import benchmark, multilingual, names, plus
 from midfill.evaluate.benchmarks.common import (
     assert_examples,
     called,
@@ -16,8 +16,10 @@ from midfill.evaluate.benchmarks.common import (
     with_prelude,
 )
 from midfill.evaluate.benchmarks.edit import Beside
+from midfill.evaluate.judging import Judge
 from midfill.evaluate.mutants import mutants
 from midfill.evaluate.task import Benchmark, Program, Score, Task
+from midfill.evaluate.verdicts import Verdicts
 from midfill.evaluate.work import judge_work
 from midfill.sandbox import Limits, Sandbox
 from midfill.sandbox.verdict import Verdict
@@ -570,9 +572,12 @@ def test_a_repair_that_only_knows_the_tests_is_plausible_and_not_correct(sandbox
     known = {given[0]: wanted for given, wanted in cases}
     score = judged(sandbox, bench, task, f"def bitcount(n):\n    return {known}.get(n)\n")
     assert score.value == 0
-    assert repair.plausible(score.detail, "wrong")
+    assert bench.measures_of(score) == {"plausible": 1}  # type: ignore[attr-defined]
     broken = judged(sandbox, bench, task, "def bitcount(n):\n    return 0\n")
-    assert not repair.plausible(broken.detail, "wrong")
+    assert bench.measures_of(broken) == {"plausible": 0}  # type: ignore[attr-defined]
+    with Judge(bench, Verdicts(None), workers=1) as judge:  # and a run counts them apart
+        told = judge.begin_extracted(task, f"def bitcount(n):\n    return {known}.get(n)\n")
+        assert (told.result().value, told.result().also["plausible"]) == (0, 1)
 
 
 @needs_data("repair")

@@ -1,14 +1,16 @@
 """Two results of the same problems: who passes what the other does not, and whether that is chance."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 import made_up_result as made_up
 from midfill.errors import ConfigError
 from midfill.evaluate.compare import compare, comparison_markdown, comparison_text
-from midfill.evaluate.result import Decoding, Result, TaskResult
+from midfill.evaluate.result import Decoding, Result, TaskResult, read_result
 from midfill.evaluate.statistics import mcnemar
+from midfill.terminal.evaluate import compare as compare_files
 
 
 def pair(only_first: int, only_second: int, both: int = 100, neither: int = 20):
@@ -136,3 +138,16 @@ def test_a_comparison_is_plain_json():
     raw = json.loads(json.dumps(found.to_json()))
     assert raw["rules"][0]["only_first"] == ["f0", "f1", "f2"]
     assert raw["rules"][0]["p"] == found.rules[0].p
+
+
+def test_a_comparison_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for file, passed in zip(files, (100, 130), strict=True):
+        file.write_text(json.dumps(made_up.humaneval(passed).to_json()))
+    assert compare_files(*files, json=False, out=tmp_path / "kept") == 0
+    printed = capsys.readouterr().out
+    kept = json.loads((tmp_path / "kept" / "comparison.json").read_text())
+    found = compare(*map(read_result, files))
+    assert kept == json.loads(json.dumps(found.to_json()))
+    assert "only second passes" in printed
+    assert (tmp_path / "kept" / "comparison.md").read_text() == comparison_markdown(found)

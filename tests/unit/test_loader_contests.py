@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midfill.errors import ConfigError, SandboxError
-from midfill.evaluate.benchmarks.loaders import LOADERS
+from midfill.evaluate.benchmarks import benchmark as opened
 from midfill.evaluate.task import Score
 from midfill.evaluate.work import (
     Case,
@@ -64,7 +64,7 @@ def livecodebench(tmp_path: Path):
     file = tmp_path / "test.jsonl"
     late = {**SUM, "question_id": "late", "contest_date": "2024-07-01T00:00:00"}
     file.write_text("".join(json.dumps(row) + "\n" for row in (SUM, PAIR, late)))
-    return LOADERS["livecodebench"](file, start_date="2023-12-01", end_date="2024-06-01")
+    return opened("livecodebench", file, start_date="2023-12-01", end_date="2024-06-01")
 
 
 def score(benchmark, task, answer: str, sandbox: Sandbox) -> Score:
@@ -174,7 +174,7 @@ def test_a_pickle_runs_nothing(livecodebench, tmp_path, capsys):
     packed = base64.b64encode(zlib.compress(pickle.dumps(Harmful()))).decode()
     file = tmp_path / "bad.jsonl"
     file.write_text(json.dumps({**SUM, "private_test_cases": packed}))
-    benchmark = LOADERS["livecodebench"](file)
+    benchmark = opened("livecodebench", file)
     with pytest.raises(ConfigError, match="cannot be read"):
         benchmark.program(benchmark.tasks("instruct")[0], "print()")
     assert capsys.readouterr().out == ""
@@ -199,7 +199,7 @@ def usaco(tmp_path: Path):
     (tests / "1.out").write_text("3\n")
     (tests / "I.2").write_text("4 5\n")
     (tests / "O.2").write_bytes(b"9\r\n")
-    return LOADERS["usaco"](tmp_path / "usaco.json")
+    return opened("usaco", tmp_path / "usaco.json")
 
 
 @pytest.mark.parametrize(
@@ -296,3 +296,66 @@ def test_decimals_are_compared_exactly(numbers):
     longer = " ".join(f"{number}0" for number in numbers)
     assert same_lines(longer, text)
     assert not same_lines(f"{numbers[0]}1 {' '.join(map(str, numbers[1:]))}", text)
+
+
+# --------------------------------------------------------------------------------------- LeetCode
+
+CALLS = "\n".join(
+    f"test_input = {{ 'x': {x} }}\nassert my_solution.twice(**test_input) == {2 * x}\n"
+    for x in (1, 4)
+)
+CONTEST = {
+    "task_id": "weekly-contest-1-twice",
+    "prompt_sft": "Twice x.\n```python\nclass Solution:\n    def twice(self, x):\n        \n```",
+    "test": f"\nmy_solution = Solution()\n\n{CALLS}",
+    "meta": {"difficulty": "Easy"},
+}
+
+
+@pytest.fixture
+def contest(tmp_path: Path) -> Path:
+    file = tmp_path / "contest.jsonl"
+    file.write_text(json.dumps(CONTEST) + "\n")
+    return file
+
+
+def test_leetcode_is_asked_with_and_without_an_outline(contest: Path):
+    plain, outline = (opened(name, contest) for name in ("leetcode", "leetcode-cot"))
+    (one,), (other,) = plain.tasks("instruct"), outline.tasks("instruct")
+    assert one.prompt.messages == ({"role": "user", "content": CONTEST["prompt_sft"]},)
+    assert other.prompt.messages is not None
+    assert other.prompt.messages[0]["content"] == (
+        CONTEST["prompt_sft"]
+        + "\nYou need first write a step-by-step outline and then write the code."
+    )
+    assert (one.prompt.max_tokens, one.row["group"]) == (1024, "Easy")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("return x + x", "pass"),
+        ("return reduce(int.__add__, [x, x])", "pass"),  # functools is imported with a star
+        ("return 2", "wrong"),
+        ("return y", "error"),
+        ("import os; os._exit(0)", "error"),
+    ],
+)
+def test_leetcode_methods_are_called_sealed(
+    contest: Path, sandbox: Sandbox, body: str, status: str
+):
+    bench = opened("leetcode", contest)
+    (task,) = bench.tasks("instruct")
+    reply = f"1. Add.\n```python\nclass Solution:\n    def twice(self, x):\n        {body}\n```"
+    for rule in bench.rules:
+        score = judge_work(bench.program(task, bench.extract(task, reply, rule)), sandbox)
+        assert score.verdict is not None
+        assert (score.verdict.status, score.verdict.sealed) == (status, True), score
+    none = judge_work(bench.program(task, bench.baselines(task)["return None"]), sandbox)
+    assert none.value == 0
+
+
+def test_leetcode_tests_of_another_form_are_refused(contest: Path):
+    contest.write_text(json.dumps({**CONTEST, "test": "assert Solution().twice(1) == 2"}))
+    with pytest.raises(ConfigError, match="in another form"):
+        opened("leetcode", contest)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from midfill.errors import ConfigError, ResourceError, SandboxError
+from midfill.evaluate.benchmarks import benchmark as opened
 from midfill.evaluate.benchmarks import ds1000, safim
-from midfill.evaluate.benchmarks.loaders import LOADERS
 from midfill.evaluate.task import Score
 from midfill.evaluate.work import judge_work
 from midfill.sandbox import Sandbox
@@ -48,7 +48,7 @@ CALL = {
 def holes(tmp_path: Path):
     file = tmp_path / "safim.jsonl"
     file.write_text(json.dumps(BLOCK) + "\n" + json.dumps(CALL) + "\n")
-    return LOADERS["safim"](file, cut_blocks=False)
+    return opened("safim", file, cut_blocks=False)
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_blocks_are_run(holes, sandbox, fill, status):
     found = judge_work(holes.program(task, fill), sandbox)
     assert found.verdict is not None
     assert found.verdict.status == status, found
-    assert found.also["exact_match"] == 100 * (fill == "s += i")
+    assert found.also["exact_match"] == (fill == "s += i")
 
 
 def test_the_true_fill_is_run_too(tmp_path, sandbox):
     """P15: a set whose true fill fails its tests says so."""
     wrong = {**BLOCK, "unit_tests": json.dumps([{"input": "4", "output": ["7"]}])}
     (tmp_path / "wrong.jsonl").write_text(json.dumps(wrong))
-    benchmark = LOADERS["safim"](tmp_path / "wrong.jsonl", cut_blocks=False)
+    benchmark = opened("safim", tmp_path / "wrong.jsonl", cut_blocks=False)
     task = benchmark.tasks("base")[0]
     assert judge_work(benchmark.program(task, benchmark.canonical(task)), sandbox).value == 0
 
@@ -86,7 +86,7 @@ def test_the_true_fill_is_run_too(tmp_path, sandbox):
 def test_calls_are_compared_as_trees(holes, call, ours, theirs):
     found = holes.program(holes.tasks("base")[1], call)
     assert isinstance(found, Score)
-    assert (found.value, found.also["safim_match"]) == (ours, 100 * theirs)
+    assert (found.value, found.also["safim_match"]) == (ours, theirs)
 
 
 def test_holes_are_asked_by_prefix_and_suffix(holes):
@@ -117,16 +117,16 @@ def test_a_missing_parser_is_named(tmp_path, monkeypatch):
     (tmp_path / "safim.jsonl").write_text(json.dumps(BLOCK))
     monkeypatch.setitem(sys.modules, "tree_sitter", None)
     with pytest.raises(ResourceError) as raised:
-        LOADERS["safim"](tmp_path / "safim.jsonl")
+        opened("safim", tmp_path / "safim.jsonl")
     assert raised.value.fix == "pip install tree-sitter tree-sitter-python"
-    assert LOADERS["safim"](tmp_path / "safim.jsonl", cut_blocks=False).rules == ("raw",)
+    assert opened("safim", tmp_path / "safim.jsonl", cut_blocks=False).rules == ("raw",)
 
 
 def test_a_part_must_be_known(tmp_path):
     (tmp_path / "x.jsonl").write_text(json.dumps({**CALL, "task_id": "7"}))
     with pytest.raises(ConfigError, match="which part"):
-        LOADERS["safim"](tmp_path / "x.jsonl")
-    assert LOADERS["safim"](tmp_path / "x.jsonl", part="api").rows[0]["part"] == "api"
+        opened("safim", tmp_path / "x.jsonl")
+    assert opened("safim", tmp_path / "x.jsonl", part="api").rows[0]["part"] == "api"
 
 
 CONTEXT = """
@@ -153,7 +153,7 @@ def questions(tmp_path: Path):
     file = tmp_path / "ds1000.jsonl.gz"
     rows = [QUESTION, {**QUESTION, "metadata": {"problem_id": 4, "library": "Tensorflow"}}]
     file.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
-    return LOADERS["ds1000"](file)
+    return opened("ds1000", file)
 
 
 @pytest.mark.parametrize(

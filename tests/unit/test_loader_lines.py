@@ -3,14 +3,19 @@
 import json
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import made_up_result
 from midfill.errors import ConfigError
+from midfill.evaluate.benchmarks import benchmark as opened
 from midfill.evaluate.benchmarks import repobench
-from midfill.evaluate.benchmarks.loaders import LOADERS
+from midfill.evaluate.report import rule_table
+from midfill.evaluate.result import Judged, SampleResult, TaskResult
+from midfill.evaluate.task import Score
 
 ROW = {
     "repo_name": "someone/thing",
@@ -48,10 +53,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_settings_levels_and_days(folder):
-    benchmark = LOADERS["repobench"](folder)
+    benchmark = opened("repobench", folder)
     found = [task.task_id for task in benchmark.tasks("base")]
     assert found == ["cross_file_first/0", "in_file/0", "in_file/1"]
-    everything = LOADERS["repobench"](folder, levels=("2k", "32k"), start_date="2023-10-01")
+    everything = opened("repobench", folder, levels=("2k", "32k"), start_date="2023-10-01")
     assert len(everything.tasks("base")) == 5
     assert benchmark.tasks("base")[0].row["group"] == "cross_file_first"
     assert benchmark.tasks("base")[0].prompt.max_tokens == 64
@@ -60,18 +65,18 @@ def test_settings_levels_and_days(folder):
 def test_a_file_of_no_setting_is_refused(tmp_path):
     (tmp_path / "lines.jsonl").write_text(json.dumps(ROW))
     with pytest.raises(ConfigError, match="which setting"):
-        LOADERS["repobench"](tmp_path)
+        opened("repobench", tmp_path)
 
 
 def test_the_prompt_has_the_published_form(folder):
-    task = LOADERS["repobench"](folder).tasks("base")[0]
+    task = opened("repobench", folder).tasks("base")[0]
     assert task.prompt.text == (
         "# Repo Name: someone/thing\n"
         "# Path: thing/a.py\ndef a():\n    return 1\n\n"
         "# Path: thing/b.py\ndef b():\n    return 2\n\n"
         "# Path: thing/use.py\nfrom thing.a import a\n\ndef use():\n    x = a()\n"
     )
-    java = LOADERS["repobench"](folder, language="java").tasks("base")[0]
+    java = opened("repobench", folder, language="java").tasks("base")[0]
     assert java.prompt.text is not None
     assert java.prompt.text.startswith("// Repo Name: someone/thing\n// Path: ")
 
@@ -114,6 +119,15 @@ def test_the_originals_cut_drops_too_much_and_the_nearest():
     assert 497 < words(repobench.build_prompt(lines, own, **long)) <= 500
 
 
+def test_prompts_are_cut_to_what_a_model_holds(folder):
+    whole = opened("repobench", folder)
+    fitted = whole.for_model(words, 64 + 45)  # type: ignore[attr-defined]
+    texts = [[task.prompt.text for task in some.tasks("base")] for some in (whole, fitted)]
+    assert max(map(words, texts[0])) > 45
+    assert max(map(words, texts[1])) <= 45
+    assert whole.for_model(words, 10**6).most_tokens == 15_800  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("text", "ours", "theirs"),
     [
@@ -136,14 +150,37 @@ def test_first_lines_of_java():
 
 
 def test_scores(folder):
-    benchmark = LOADERS["repobench"](folder)
+    benchmark = opened("repobench", folder)
     task = benchmark.tasks("base")[0]
     found = benchmark.program(task, "return   x")
-    assert (found.value, found.also["exact_match"]) == (1, 100)
-    assert found.also["edit_similarity"] == 73  # 2 * 8 common of 12 + 10 characters
+    assert (found.value, found.also["exact_match"]) == (1, 1)
+    assert found.also["edit_similarity"] == 0.73  # 2 * 8 common of 12 + 10 characters
     assert benchmark.program(task, "return y").value == 0
-    assert benchmark.program(task, benchmark.canonical(task) or "").also["edit_similarity"] == 100
+    assert benchmark.program(task, benchmark.canonical(task) or "").also["edit_similarity"] == 1
     assert benchmark.program(task, "").also["edit_similarity"] == 0
+
+
+def test_scores_are_shares_and_are_printed_in_per_cent(folder):
+    benchmark = opened("repobench", folder)
+    task = benchmark.tasks("base")[0]
+    results = []
+    for line in ("return   x", benchmark.canonical(task) or ""):
+        judged = Judged.of(cast(Score, benchmark.program(task, line)), extracted=line)
+        sample = SampleResult(completion=line, rules={"midfill": judged})
+        results.append(TaskResult(task_id=line, samples=(sample,)))
+    result = made_up_result.result(results)
+    assert result.rules["midfill"].also == {"exact_match": 1, "edit_similarity": (0.73 + 1) / 2}
+    head, rows = rule_table(result)
+    cells = dict(zip(head, rows[0], strict=True))
+    assert (cells["exact match"], cells["edit similarity"]) == ("100.0", "86.5")
+
+
+@pytest.mark.parametrize("share", [73.0, 1.01, -0.1, float("nan")])
+def test_a_per_cent_is_refused_where_a_share_belongs(share):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Score(value=1.0, also={"edit_similarity": share})
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Score(value=share)
 
 
 def test_line_tables_know_what_followed():

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from midfill.errors import ConfigError, SandboxError
-from midfill.evaluate.benchmarks import defects4j, swebench
-from midfill.evaluate.benchmarks.loaders import LOADERS
+from midfill.evaluate.benchmarks import benchmark as opened
+from midfill.evaluate.benchmarks import defects4j, swebench, swebench_logs
 from midfill.evaluate.task import Score
 from midfill.evaluate.work import judge_work
 from midfill.sandbox import Sandbox
@@ -85,7 +85,7 @@ def instances(tmp_path_factory):
         "test_command": "python run.py",
     }
     (root / "set.jsonl").write_text(json.dumps(row))
-    return LOADERS["swebench"](root / "set.jsonl")
+    return opened("swebench", root / "set.jsonl")
 
 
 def new_file(path: str, text: str) -> str:
@@ -133,9 +133,9 @@ def test_an_empty_patch_is_not_run(instances):
     assert instances.program(task, " \n").value == 0
 
 
-def grade(log: str, status: int | None = 0, **changed) -> swebench.Grade:
+def grade(log: str, status: int | None = 0, **changed) -> swebench_logs.Grade:
     options = {"parser": "pytest", "fail_to_pass": ["a"], "pass_to_pass": ["b"]} | changed
-    return swebench.grade_log(log, status, **options)
+    return swebench_logs.grade_log(log, status, **options)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_unknown_repositories_and_logs_are_refused(instances, tmp_path):
     row = {**instances.rows[0], "log_parser": "parse_log_karma"}
     (tmp_path / "set.jsonl").write_text(json.dumps(row))
     with pytest.raises(ConfigError, match="cannot be read"):
-        LOADERS["swebench"](tmp_path / "set.jsonl")
+        opened("swebench", tmp_path / "set.jsonl")
 
 
 def test_commands_of_the_harness(instances):
@@ -226,7 +226,8 @@ def bugs(tmp_path: Path):
     source = tmp_path / "projects/Lang-1/src/org/A.java"
     source.parent.mkdir(parents=True)
     source.write_text(SOURCE)
-    return LOADERS["defects4j"](
+    return opened(
+        "defects4j",
         tmp_path / "single_function_repair.json",
         compile_command=COMPILE,
         test_command=RUN_TESTS,

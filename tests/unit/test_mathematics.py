@@ -1,16 +1,25 @@
 """Answers that mean the same, by our normaliser alone and with math-verify behind it."""
 
+import contextlib
 import importlib.util
 import itertools
+import json
+import os
 import time
+from pathlib import Path
 
 import pytest
 
 from conftest import needs_data
 from midfill.errors import ResourceError
-from midfill.evaluate.algebra import Algebra
+from midfill.evaluate import mathematics
+from midfill.evaluate.algebra import Algebra, ComparisonFaultError
 from midfill.evaluate.benchmarks import benchmark
 from midfill.evaluate.mathematics import equivalent, last_boxed, last_number, number, same
+from midfill.evaluate.result import Judged
+from midfill.evaluate.task import Score
+
+ENDLESS = "9^{9^{9^{9}}}"
 
 verifier = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed"
@@ -140,16 +149,56 @@ def test_algebra_is_left_to_math_verify(one: str, other: str, equal: bool):
 
 
 @verifier
-def test_an_answer_that_never_ends_is_wrong_and_the_next_is_judged():
-    algebra = Algebra()
-    try:
+def test_what_cannot_be_told_is_not_called_wrong_and_the_next_is_judged():
+    with contextlib.closing(Algebra()) as algebra:
         assert algebra.same("x+1", "1+x", seconds=30)
         start = time.monotonic()
-        assert not algebra.same("9^{9^{9^{9}}}", "x", seconds=0.5)
-        assert time.monotonic() - start < 5
+        with pytest.raises(ComparisonFaultError, match=r"more than 0\.5 s"):
+            algebra.same(ENDLESS, "1", seconds=0.5)
+        assert time.monotonic() - start < 8
         assert algebra.same("x+1", "1+x", seconds=30)
-    finally:
-        algebra.close()
+        assert algebra._process is not None
+        algebra._process.kill()
+        with pytest.raises(ComparisonFaultError, match="its process ended"):
+            algebra.same("x+1", "1+x", seconds=30)
+        assert algebra.same("x+1", "1+x", seconds=30)
+
+
+@verifier
+@pytest.mark.parametrize("answer", ["", "\\frac{", "hello world", "\\int", "){", "\0"])
+def test_what_is_no_mathematics_is_wrong(answer: str):
+    assert equivalent(answer, "x+1", seconds=30) is False
+
+
+@verifier
+def test_a_fault_of_the_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Without sympy's simplification no two expressions can be compared: that says nothing."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import math_verify.grader as grader\n"
+        "def fails(*arguments, **options): raise OverflowError('too large')\n"
+        "grader.sympy_expr_eq = fails\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    told = pytest.raises(ComparisonFaultError, match="OverflowError: too large")
+    with contextlib.closing(Algebra()) as algebra, told:
+        algebra.same("x+1", "1+x", seconds=30)
+
+
+@verifier
+def test_an_answer_that_cannot_be_compared_makes_the_run_incomplete(tmp_path: Path):
+    file = tmp_path / "math.jsonl"
+    row = {"problem": "?", "solution": r"\boxed{1}", "level": "", "type": ""}
+    file.write_text(json.dumps(row) + "\n")
+    maths = benchmark("math", file)
+    assert equivalent("x+1", "1+x", seconds=30)  # its process runs
+    process = mathematics._algebra._process
+    assert process is not None
+    process.kill()
+    score = maths.program(maths.tasks("base")[0], ENDLESS)
+    assert isinstance(score, Score)
+    assert score.value is None
+    assert "cannot compare" in score.detail
+    assert Judged.of(score, extracted=ENDLESS).status == "infra"
 
 
 def test_without_math_verify_the_install_command_is_told(monkeypatch: pytest.MonkeyPatch):

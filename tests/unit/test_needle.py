@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midfill.errors import ConfigError
+from midfill.evaluate.benchmarks import benchmark as opened
 from midfill.evaluate.benchmarks import needle
-from midfill.evaluate.benchmarks.loaders import LOADERS
 from midfill.evaluate.benchmarks.repocompletion import about_tokens
 
 SOURCES = Path(sysconfig.get_paths()["stdlib"]) / "asyncio"  # all of the library takes seconds
@@ -19,7 +19,7 @@ SOURCES = Path(sysconfig.get_paths()["stdlib"]) / "asyncio"  # all of the librar
 
 @pytest.fixture(scope="module")
 def grid():
-    return LOADERS["needle"](SOURCES, lengths=[1024, 4096], depths=3, trials=5)
+    return opened("needle", SOURCES, lengths=[1024, 4096], depths=3, trials=5)
 
 
 def test_a_grid_has_all_its_trials(grid):
@@ -32,10 +32,21 @@ def test_a_grid_has_all_its_trials(grid):
 
 
 def test_defaults_are_the_papers_grid():
-    benchmark = LOADERS["needle"]()
+    benchmark = opened("needle")
     assert (len(benchmark.lengths), len(benchmark.depths), benchmark.trials) == (11, 11, 5)
     assert (benchmark.lengths[0], benchmark.lengths[-1]) == (1024, 131_072)
     assert (benchmark.depths[0], benchmark.depths[5], benchmark.depths[-1]) == (0, 50, 100)
+
+
+@pytest.mark.parametrize(
+    ("context", "lengths"),
+    [(140_000, (1024, 4096)), (3000, (1024, 2872)), (700, (572,))],
+)
+def test_lengths_are_the_models_own_and_fit_it(grid, context: int, lengths: tuple[int, ...]):
+    fitted = grid.for_model(lambda text: len(text) // 3, context)
+    assert fitted.lengths == lengths
+    longest = fitted.tasks("base")[-1].prompt.text or ""
+    assert lengths[-1] - 128 < len(longest) // 3 <= lengths[-1]
 
 
 @pytest.mark.parametrize("style", ["base", "instruct"])
@@ -52,15 +63,15 @@ def test_texts_have_their_length_and_the_needle_its_depth(grid, style):
 
 
 def test_the_same_seed_gives_the_same_texts(grid):
-    again = LOADERS["needle"](SOURCES, lengths=[1024, 4096], depths=3, trials=5)
-    other = LOADERS["needle"](SOURCES, lengths=[1024, 4096], depths=3, trials=5, seed=1)
+    again = opened("needle", SOURCES, lengths=[1024, 4096], depths=3, trials=5)
+    other = opened("needle", SOURCES, lengths=[1024, 4096], depths=3, trials=5, seed=1)
     assert again.tasks("base") == grid.tasks("base")
     assert again.version == grid.version != other.version
     assert other.tasks("base")[0].prompt != grid.tasks("base")[0].prompt
 
 
 def test_two_similar_needles():
-    benchmark = LOADERS["needle"](SOURCES, lengths=[2048], depths=[10], trials=4, similar=True)
+    benchmark = opened("needle", SOURCES, lengths=[2048], depths=[10], trials=4, similar=True)
     for task in benchmark.tasks("base"):
         text, row = task.prompt.text or "", task.row
         assert text.index(row["value"]) < text.index(row["decoy"])
@@ -94,10 +105,10 @@ def test_only_the_number_itself_is_right(grid):
 
 def test_an_empty_grid_or_haystack_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="empty"):
-        LOADERS["needle"](trials=0)
+        opened("needle", trials=0)
     (tmp_path / "x.py").write_text("x = 1\n")
     with pytest.raises(ConfigError, match="nothing to hide"):
-        LOADERS["needle"](tmp_path).tasks("base")
+        opened("needle", tmp_path).tasks("base")
 
 
 @settings(max_examples=10, deadline=None)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midfill.errors import ConfigError
-from midfill.evaluate.benchmarks.loaders import LOADERS
+from midfill.evaluate.benchmarks import benchmark as opened
 from midfill.evaluate.benchmarks.repobench import fewest_dropped
 from midfill.evaluate.benchmarks.repocompletion import BUDGETS, about_tokens, last_lines
 
@@ -120,7 +120,7 @@ def test_the_pinned_packages_are_free_and_distinct():
 
 
 def test_arms_show_what_they_say_and_nothing_behind_the_hole(built):
-    tasks = LOADERS["repocompletion"](built).tasks("base")
+    tasks = opened("repocompletion", built).tasks("base")
     assert len(tasks) == 3 * 7
     for task in tasks:
         row, text = task.row, task.prompt.text or ""
@@ -139,12 +139,12 @@ def test_arms_show_what_they_say_and_nothing_behind_the_hole(built):
 
 
 def test_reference_lines_pass_and_tables_answer(built):
-    benchmark = LOADERS["repocompletion"](built, arms=["file"])
+    benchmark = opened("repocompletion", built, arms=["file"])
     for task in benchmark.tasks("base"):
         assert benchmark.program(task, benchmark.canonical(task)).value == 1
         assert set(benchmark.baselines(task)) == {"same-file line table", "cross-file line table"}
     assert len(benchmark.tasks("base")) == 7
-    assert len(LOADERS["repocompletion"](built, arms=["file"], lines=2).tasks("base")) == 2
+    assert len(opened("repocompletion", built, arms=["file"], lines=2).tasks("base")) == 2
 
 
 def test_tables_know_nothing_behind_the_hole(tmp_path):
@@ -156,13 +156,13 @@ def test_tables_know_nothing_behind_the_hole(tmp_path):
         {**line, "level": "2k", "repobench": [], "dependencies": []},
     ]
     (tmp_path / "set.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    benchmark = LOADERS["repocompletion"](tmp_path / "set.jsonl", arms=["file"])
+    benchmark = opened("repocompletion", tmp_path / "set.jsonl", arms=["file"])
     found = benchmark.baselines(benchmark.tasks("base")[0])
     assert found["same-file line table"] == "y = 2"
     assert found["cross-file line table"] in ("y = 2", "z = 3")
     (tmp_path / "lines.jsonl").write_text(json.dumps(rows[1]))
     with pytest.raises(ConfigError, match="incomplete"):
-        LOADERS["repocompletion"](tmp_path / "lines.jsonl")
+        opened("repocompletion", tmp_path / "lines.jsonl")
 
 
 @given(st.lists(st.text("ab ("), max_size=30), st.integers(0, 60))

@@ -185,7 +185,7 @@ def test_a_model_must_lie_two_standard_errors_above_a_table():
 
 
 @pytest.mark.parametrize(
-    ("answer", "reference", "similarity"),
+    ("reference", "answer", "similarity"),
     [
         ("", "", 100),
         ("", "x", 0),
@@ -197,8 +197,8 @@ def test_a_model_must_lie_two_standard_errors_above_a_table():
         ("abxcd", "cdab", 44),  # difflib keeps the first longest block, 2 * 2 of 9
     ],
 )
-def test_edit_similarity_by_hand(answer: str, reference: str, similarity: int):
-    assert edit_similarity(answer, reference) == similarity
+def test_edit_similarity_by_hand(reference: str, answer: str, similarity: int):
+    assert edit_similarity(reference, answer) == similarity
 
 
 @given(lines, lines)

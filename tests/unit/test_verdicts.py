@@ -30,7 +30,9 @@ def test_a_verdict_comes_back_whole(tmp_path: Path):
 
 def test_everything_that_decides_a_verdict_is_in_its_name():
     others = [
-        replace(PROGRAM, code=PROGRAM.code + " "),
+        replace(PROGRAM, code="def f(): return 2"),
+        replace(PROGRAM, code="def f(): return ("),
+        replace(PROGRAM, code="def f(): return (", language="bash"),
         replace(PROGRAM, tests=""),
         replace(PROGRAM, entry_point=None),
         replace(PROGRAM, language="bash"),
@@ -42,6 +44,22 @@ def test_everything_that_decides_a_verdict_is_in_its_name():
     assert len(set(names)) == len(names)
     assert key_of(PROGRAM, "B") == names[0]
     assert "sandbox" in judge_version()
+
+
+def test_comments_and_blank_lines_decide_no_verdict_but_texts_do():
+    def name(code: str, language: str = "python") -> bytes:
+        return key_of(replace(PROGRAM, code=code, language=language), "B")
+
+    plain = name(PROGRAM.code)
+    assert name("# a comment\n\ndef f():\n    return 1  # another\n") == plain
+    assert name('def f(): return """\n\n"""') != name('def f(): return """\n"""')
+    assert name("f = 1") != name("f = 1.0") != name("f = True") != name("f = 1")
+    assert name("x", "bash") != name("x # a comment", "bash")
+    assert name("(" * 300) != name("(" * 299)  # no syntax tree
+    assert name("+".join("1" * 5000)) != name("+".join("1" * 4999))  # too deep to be written
+    assert name(f"f = {'9' * 5000}") != name(
+        f"f = {'9' * 4999}8"
+    )  # too long a number to be written
 
 
 def test_what_says_nothing_is_not_kept(tmp_path: Path):
@@ -87,7 +105,7 @@ def test_several_processes_write_at_once(tmp_path: Path):
         "import sys; from pathlib import Path\n"
         "from midfill.evaluate.task import Score; from midfill.evaluate.verdicts import Verdicts\n"
         "v = Verdicts(Path(sys.argv[1]))\n"
-        "for i in range(100): v.put(f'{sys.argv[2]} {i}'.encode(), Score(value=float(i)))\n"
+        "for i in range(100): v.put(f'{sys.argv[2]} {i}'.encode(), Score(value=i / 100))\n"
     )
     command = [sys.executable, "-c", program, str(path)]
     running = [subprocess.Popen([*command, str(number)]) for number in range(2)]
@@ -95,5 +113,5 @@ def test_several_processes_write_at_once(tmp_path: Path):
     verdicts = Verdicts(path)
     for number in range(2):
         for i in range(100):
-            assert verdicts.get(f"{number} {i}".encode()) == Score(value=float(i))
+            assert verdicts.get(f"{number} {i}".encode()) == Score(value=i / 100)
     verdicts.close()

@@ -1,22 +1,34 @@
 """`math-verify` in a process of its own: sympy can take for ever, or all memory, over one answer.
 
-One process serves all threads, one question a line of JSON, and is replaced when it does not
-answer in time.
+One process serves all threads, one question a line of JSON, and is replaced when it ends or has no
+answer in time. That, and an exception of the library, says nothing about an answer: it is a fault,
+and never a wrong answer. An answer that is no mathematics is a wrong one.
 """
 
 import contextlib
 import importlib.util
 import json
 import logging
+import os
 import select
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 from midfill.errors import ResourceError
 
 STARTING_S = 60.0  # sympy is a large import
 MEMORY = 2 << 30  # bytes
+WALL = 10  # seconds of the clock for one of processor time, until it is given up all the same
+_POLL_S = 0.5
+_USED = slice(11, 13)  # user and system time in /proc/PID/stat, behind the name
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+class ComparisonFaultError(Exception):
+    """Whether two answers are equal cannot be told: the library failed, or took too long."""
 
 
 class Algebra:
@@ -27,9 +39,10 @@ class Algebra:
         self._process: subprocess.Popen[str] | None = None
 
     def same(self, answer: str, reference: str, *, seconds: float = 5.0) -> bool:
-        """Whether math-verify finds the answer equal; False where it takes longer than `seconds`.
+        """Whether math-verify finds the answer equal.
 
-        Raises ResourceError where math-verify is missing.
+        Raises ComparisonFaultError where it fails, or takes more than `seconds` of processor time;
+        ResourceError where it is missing.
         """
         with self._lock:
             process = self._process or self._start()
@@ -40,9 +53,12 @@ class Algebra:
                 said = self._line(process, seconds)
             except BrokenPipeError:
                 said = ""
-            if not said:
-                self._stop()
-            return said == "true"
+            if said in ("true", "false"):
+                return said == "true"
+            self._stop()
+        if said is None:
+            said = f"it took more than {seconds:g} s"
+        raise ComparisonFaultError(f"math-verify cannot compare: {said or 'its process ended'}")
 
     def close(self) -> None:
         """End the process."""
@@ -64,7 +80,8 @@ class Algebra:
             text=True,
             encoding="utf-8",
         )
-        if self._line(self._process, STARTING_S) != "ready":
+        # On the clock, as an import waits for the disk.
+        if self._line(self._process, STARTING_S, wall=1) != "ready":
             self._stop()
             raise ResourceError(
                 "math-verify does not start",
@@ -73,10 +90,18 @@ class Algebra:
             )
         return self._process
 
-    def _line(self, process: subprocess.Popen[str], seconds: float) -> str:
+    def _line(
+        self, process: subprocess.Popen[str], seconds: float, wall: float = WALL
+    ) -> str | None:
+        """The next line, empty where the process ended; None where none comes in time."""
         assert process.stdout is not None
-        readable, _, _ = select.select([process.stdout], [], [], seconds)
-        return process.stdout.readline().strip() if readable else ""
+        deadline = time.monotonic() + seconds * wall
+        most = _processor_s(process.pid) + seconds
+        while time.monotonic() < deadline and _processor_s(process.pid) <= most:
+            readable, _, _ = select.select([process.stdout], [], [], min(_POLL_S, seconds))
+            if readable:
+                return process.stdout.readline().strip()
+        return None
 
     def _stop(self) -> None:
         if self._process is None:
@@ -104,10 +129,22 @@ def serve() -> None:
         answer, reference = json.loads(line)
         try:
             gold, given = (parse(f"${text}$", parsing_timeout=0) for text in (reference, answer))
-            found = bool(verify(gold, given, timeout_seconds=0))
-        except Exception:  # the border to a library that is fed anything
-            found = False
-        _say(json.dumps(found))
+            found = verify(gold, given, timeout_seconds=0) or verify(
+                gold, given, timeout_seconds=0, raise_on_error=True
+            )  # again, as the first one takes its own faults for False
+        except Exception as fault:  # the border to a library that is fed anything
+            _say(f"{type(fault).__name__}: {fault}".replace("\n", " ")[:300])
+        else:
+            _say(json.dumps(found))
+
+
+def _processor_s(pid: int) -> float:
+    """Processor time that a process has used; 0 where the system does not tell."""
+    try:
+        said = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+    except OSError:
+        return 0.0
+    return sum(map(int, said.split()[_USED])) / _TICKS
 
 
 def _say(line: str) -> None:

@@ -6,13 +6,15 @@ difference of the scores always has an interval, from resampled problems. Severa
 comparisons, and Holm's method corrects their p values for that.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from midfill.errors import ConfigError
 from midfill.evaluate.harmless import clean
-from midfill.evaluate.report import aligned, cell, markdown_table, percent
+from midfill.evaluate.report import aligned, cell, markdown_table, percent, write_all
 from midfill.evaluate.result import Result, TaskResult
 from midfill.evaluate.statistics import CONFIDENCE, bootstrap, holm, mcnemar
 
@@ -204,6 +206,15 @@ def comparison_text(found: Comparison) -> str:
         lines.append(f"  only {side} passes under {one.rule}: {ids}")
     lines += [f"  note: {clean(note)}" for note in _notes(found)]
     return "\n".join(lines) + "\n"
+
+
+def write_comparison(found: Comparison, folder: Path) -> dict[str, Path]:
+    """Write comparison.json and comparison.md into `folder`; each is whole or not there."""
+    texts = {
+        "comparison.json": json.dumps(found.to_json(), indent=1) + "\n",
+        "comparison.md": comparison_markdown(found),
+    }
+    return write_all(folder, texts)
 
 
 def comparison_markdown(found: Comparison) -> str:

@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +23,8 @@ from typing import Any
 
 from midfill import __version__
 from midfill.errors import ConfigError
+from midfill.evaluate.arms import arms, baseline, second_tries
+from midfill.evaluate.asking import Run, Stage, Told, by_task
 from midfill.evaluate.judging import AS_IS, PARSING, Judge
 from midfill.evaluate.records import Kept, Key, Samples, read_samples
 from midfill.evaluate.result import (
@@ -31,44 +33,16 @@ from midfill.evaluate.result import (
     Judged,
     Result,
     SampleResult,
-    TaskResult,
     score_rules,
 )
 from midfill.evaluate.selfcheck import self_check
-from midfill.evaluate.source import Answer, AnswerSource, Question, check_decoding, seed_of
-from midfill.evaluate.statistics import wilson
-from midfill.evaluate.task import Benchmark, Prompt, Style, Task
+from midfill.evaluate.source import AnswerSource, check_decoding
+from midfill.evaluate.task import Benchmark, Style, Task
 from midfill.evaluate.verdicts import Verdicts, default_path, judge_version, tools_of
 from midfill.sandbox.verdict import Level, Limits
 
 SAMPLES, JUDGED = "samples.jsonl", "judged.jsonl"
 GREEDY = Decoding()
-HOLE = "<HOLE>"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """How far a run is; `answers` counts those that were kept from an earlier run too."""
-
-    doing: str  # "checking the judge", "answering", "judging", "baselines"
-    done: int
-    of: int
-    judged: int = 0
-    passed: int = 0
-    tokens: int = 0  # written in this run
-    seconds: float = 0.0  # of this stage
-
-    @property
-    def running(self) -> str:
-        """The score so far with its interval, as text; empty as long as there is none."""
-        if not self.judged:
-            return ""
-        span = wilson(self.passed, self.judged)
-        share = 100 * self.passed / self.judged
-        return f"{share:.1f} % ({100 * span.low:.1f} to {100 * span.high:.1f})"
-
-
-Told = Callable[[Stage], None]  # who is told how far a run is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +82,7 @@ def evaluate(
     rules = _ordered(benchmark, rule)
     given = _given(source, tasks, [task.task_id for task in everything])
     if given:
-        decoding = dataclasses.replace(decoding, samples=max(map(len, _by_task(given).values())))
+        decoding = dataclasses.replace(decoding, samples=max(map(len, by_task(given).values())))
         rules = (AS_IS,) if next(iter(given.values())).extracted else rules
     _check_ks(ks, tasks, given, decoding)
     with ExitStack() as stack:
@@ -124,7 +98,7 @@ def evaluate(
             )
         )
         check = self_check(benchmark, tasks, judge, _steps(told, "checking the judge"))
-        run = _Run(tasks, rules, decoding, judge, told)
+        run = Run(tasks, rules, decoding, judge, told)
         if isinstance(source, Path):
             for (task_id, sample), kept in given.items():
                 run.take(task_id, sample, kept.answer)
@@ -132,7 +106,11 @@ def evaluate(
             samples = _open(folder, benchmark, source, style, decoding, tasks, stack)
             run.ask(source, samples)
         run.finish()
-        baselines = _baselines(benchmark, tasks, judge, told) if judging.baselines else ()
+        baselines = _baselines(benchmark, tasks, judge, told) if judging.baselines else []
+        if not isinstance(source, Path):
+            facts = run_of(benchmark, source, style, decoding)
+            second_tries(run, source, folder, facts)
+            baselines += arms(run, source, folder, facts) if judging.baselines else []
         results = run.results()
         return Result(
             benchmark=benchmark.name,
@@ -146,7 +124,7 @@ def evaluate(
             rules=score_rules(results, rules, ks),
             tasks=results,
             of=len(everything),
-            baselines=baselines,
+            baselines=tuple(baselines),
             self_check=check,
             toolchains={language: tools_of(language) for language in sorted(judge.languages)},
             environment=environment(),
@@ -191,18 +169,11 @@ def _given(
     return read_samples(source, tasks, known) if isinstance(source, Path) else {}
 
 
-def _by_task(keys: Mapping[Key, Any]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for task_id, sample in keys:
-        found.setdefault(task_id, []).append(sample)
-    return found
-
-
 def _check_ks(
     ks: Sequence[int], tasks: Sequence[Task], given: Mapping[Key, Kept], decoding: Decoding
 ) -> None:
     """Raise ConfigError before anything is asked where a task has fewer answers than a k."""
-    counts = {name: len(all_) for name, all_ in _by_task(given).items()}
+    counts = {name: len(all_) for name, all_ in by_task(given).items()}
     for task in tasks:
         n = counts.get(task.task_id, 0) if given else decoding.samples
         wrong = [k for k in ks if not 1 <= k <= n]
@@ -246,147 +217,13 @@ def run_of(
     }
 
 
-def shown_prompt(prompt: Prompt) -> str:
-    """A prompt for a reader."""
-    if prompt.messages is not None:
-        turns = [f"[{turn['role']}]\n{turn['content']}" for turn in prompt.messages]
-        turns += [f"[assistant]\n{prompt.answer_start}"] * bool(prompt.answer_start)
-        return "\n\n".join(turns)
-    if prompt.suffix is not None:
-        return f"{prompt.prefix or ''}{prompt.answer_start}{HOLE}{prompt.suffix}"
-    return (prompt.text or "") + prompt.answer_start
-
-
-# -------------------------------------------------------------------------------------- the run
-
-
-class _Run:
-    """Answers on their way to verdicts."""
-
-    def __init__(
-        self,
-        tasks: Sequence[Task],
-        rules: tuple[str, ...],
-        decoding: Decoding,
-        judge: Judge,
-        told: Told,
-    ) -> None:
-        self.tasks, self.rules, self.decoding = tasks, rules, decoding
-        self.judge, self.told = judge, told
-        self.answers: dict[Key, Answer] = {}
-        self.judged: dict[Key, Mapping[str, Judged]] = {}
-        self.pending: dict[Future[dict[str, Judged]], Key] = {}
-        self.began = monotonic()
-        self.tokens = self.known = self.passed = 0
-        self._tasks = {task.task_id: task for task in tasks}
-
-    @property
-    def wanted(self) -> list[Key]:
-        """Every answer of the run: first one for each task, then the second ones."""
-        return [(t.task_id, i) for i in range(self.decoding.samples) for t in self.tasks]
-
-    def take(self, task_id: str, sample: int, answer: Answer) -> None:
-        """Have an answer judged."""
-        self.answers[task_id, sample] = answer
-        if answer.problem:
-            self.judged[task_id, sample] = {}
-            return
-        future = self.judge.begin(self._tasks[task_id], answer.text, self.rules)
-        self.pending[future] = (task_id, sample)
-
-    def ask(self, source: AnswerSource, samples: Samples | None) -> None:
-        """Take the answers that are kept, and ask for the others."""
-        kept = {} if samples is None else samples.kept
-        for task_id, sample in self.wanted:
-            if (task_id, sample) in kept:
-                self.take(task_id, sample, kept[task_id, sample])
-        missing = [key for key in self.wanted if key not in self.answers]
-        greedy = self.decoding.temperature == 0
-        seeds = [None if greedy else seed_of(self.decoding.seed, *key) for key in missing]
-        questions = [
-            Question(prompt=self._tasks[key[0]].prompt, seed=seed)
-            for key, seed in zip(missing, seeds, strict=True)
-        ]
-        self.tell()
-        for number, answer in source.answers(questions, self.decoding):
-            if samples is not None:
-                samples.add(*missing[number], answer, seeds[number])
-            self.tokens += answer.tokens or 0
-            self.take(*missing[number], answer)
-            self.collect()
-
-    def collect(self, *, block: bool = False) -> None:
-        """Take the verdicts that are there, with `block` at least one. Raises what judging raised."""
-        done = [future for future in self.pending if future.done()]
-        if block and not done:
-            done = list(wait(self.pending, return_when=FIRST_COMPLETED).done)
-        for future in done:
-            rules = self.judged[self.pending.pop(future)] = future.result()
-            value = rules[self.rules[0]].value
-            self.known += value is not None
-            self.passed += value == 1
-        self.tell()
-
-    def finish(self) -> None:
-        """Wait for every verdict."""
-        self.tell()
-        while self.pending:
-            self.collect(block=True)
-
-    def tell(self) -> None:
-        """Say how far it is, under the default rule."""
-        self.told(
-            Stage(
-                doing="answering" if len(self.answers) < len(self.wanted) else "judging",
-                done=len(self.answers),
-                of=len(self.wanted),
-                judged=self.known,
-                passed=self.passed,
-                tokens=self.tokens,
-                seconds=monotonic() - self.began,
-            )
-        )
-
-    def results(self) -> tuple[TaskResult, ...]:
-        """All tasks with their answers."""
-        numbers = _by_task(self.answers)
-        return tuple(
-            TaskResult(
-                task_id=task.task_id,
-                samples=tuple(
-                    self._sample((task.task_id, i)) for i in sorted(numbers.get(task.task_id, ()))
-                ),
-                language=task.language,
-                prompt=shown_prompt(task.prompt),
-                place=_numbers(task.row.get("place")),
-                group=str(task.row.get("group", "")),
-            )
-            for task in self.tasks
-        )
-
-    def _sample(self, key: Key) -> SampleResult:
-        answer = self.answers[key]
-        return SampleResult(
-            completion=answer.text,
-            rules=self.judged[key],
-            tokens=answer.tokens,
-            finish=answer.finish or None,
-            seconds=answer.seconds,
-            problem=answer.problem,
-        )
-
-
-def _numbers(place: Any) -> dict[str, float]:
-    return {str(k): float(v) for k, v in place.items()} if isinstance(place, Mapping) else {}
-
-
 def _steps(told: Told, doing: str) -> Callable[[int, int], None]:
     return lambda done, of: told(Stage(doing=doing, done=done, of=of))
 
 
 def _baselines(
     benchmark: Benchmark, tasks: Sequence[Task], judge: Judge, told: Told
-) -> tuple[Baseline, ...]:
+) -> list[Baseline]:
     """What answers that need no model score on the same tasks."""
     futures: dict[str, list[Future[Judged]]] = {}
     for task in tasks:
@@ -402,24 +239,14 @@ def _baselines(
             judged.append(future.result())
             done += 1
             told(Stage(doing="baselines", done=done, of=of))
-        found.append(_baseline(name, judged))
-    return tuple(found)
+        found.append(baseline(name, judged))
+    return found
 
 
-def _baseline(name: str, judged: Sequence[Judged]) -> Baseline:
-    values = [one.value or 0.0 for one in judged]
-    names = dict.fromkeys(measure for one in judged for measure in one.also)
-    return Baseline(
-        name=name,
-        value=sum(values) / len(values),
-        n=len(values),
-        passed=sum(value == 1 for value in values),
-        also={m: sum(one.also.get(m, 0.0) for one in judged) / len(judged) for m in names},
-    )
-
-
-def _notes(source: AnswerSource | Path, run: _Run) -> tuple[str, ...]:
+def _notes(source: AnswerSource | Path, run: Run) -> tuple[str, ...]:
     notes = [] if isinstance(source, Path) else list(source.notes)
+    if isinstance(source, Path) and hasattr(run.judge.benchmark, "retry"):
+        notes.append("one try: who failed at first could not be asked again")
     long = sum(answer.finish == "context" for answer in run.answers.values())
     if long:
         notes.append(f"{long} prompts were longer than the model's context: no answer, not passed")

@@ -88,9 +88,11 @@ class Judge:
         """Score an answer under each rule, in a thread."""
         return self._submit(self._under_rules, task, completion, rules)
 
-    def begin_extracted(self, task: Task, extracted: str) -> Future[Judged]:
-        """Score what a rule would have given, in a thread."""
-        return self._submit(self._extracted, task, extracted, extracted)
+    def begin_extracted(
+        self, task: Task, extracted: str, *, most_cpu_s: float | None = None
+    ) -> Future[Judged]:
+        """Score what a rule would have given, in a thread; a program within less time, if so told."""
+        return self._submit(self._extracted, task, extracted, extracted, most_cpu_s)
 
     def _submit(self, work: Any, *arguments: Any) -> Future[Any]:
         if self._threads is None:
@@ -120,13 +122,16 @@ class Judge:
     def _take(self, task: Task, completion: str, rule: str) -> str:
         return completion if rule == AS_IS else self.benchmark.extract(task, completion, rule)
 
-    def _extracted(self, task: Task, extracted: str, completion: str) -> Judged:
+    def _extracted(
+        self, task: Task, extracted: str, completion: str, most_cpu_s: float | None = None
+    ) -> Judged:
         try:
             with PARSING:
-                work = self.benchmark.program(task, extracted)
+                work = _hurried(self.benchmark.program(task, extracted), most_cpu_s)
                 more = self._measures(task, completion, extracted)
                 valid = _parses(work)
             score = work if isinstance(work, Score) else self.score(work)
+            more = {**more, **self._measures_of(score)}
         except UserError:
             raise
         except Exception as failure:  # the border to an answer that nobody vouches for
@@ -143,12 +148,19 @@ class Judge:
         measures = getattr(self.benchmark, "measures", None)
         return measures(task, completion, extracted) if measures else {}
 
+    def _measures_of(self, score: Score) -> Mapping[str, float]:
+        """What some benchmarks read in a verdict besides the score."""
+        measures_of = getattr(self.benchmark, "measures_of", None)
+        return measures_of(score) if measures_of else {}
+
     def score(self, work: Program | Work) -> Score:
         """What running it is worth; the same work is run once, however often it is asked."""
         if isinstance(work, Program) and not self._known_data:
             work = replace(work, trusted_tests=False)
         self._note(work)
-        key = key_of(work, self.sandbox.level)
+        level = self.sandbox.level
+        with PARSING:
+            key = key_of(work, level)
         with self._lock:
             known = self._scores.get(key)
             future = self._scores.setdefault(key, Future())
@@ -185,6 +197,14 @@ class Judge:
             self.languages.add(work.language)
         if self.limits is None or work.limits.cpu_s > self.limits.cpu_s:
             self.limits = work.limits
+
+
+def _hurried(work: Any, most_cpu_s: float | None) -> Any:
+    """A program with a shorter limit; anything else as it is."""
+    if most_cpu_s is None or not isinstance(work, Program):
+        return work
+    limits = replace(work.limits, cpu_s=min(work.limits.cpu_s, most_cpu_s))
+    return replace(work, limits=limits)
 
 
 def _parses(work: Any) -> bool | None:

@@ -178,7 +178,10 @@ def _same_parts(
 
 
 def equivalent(answer: str, reference: str, *, seconds: float = 5.0) -> bool:
-    """Whether two answers mean the same. Raises ResourceError where that needs `math-verify`."""
+    """Whether two answers mean the same.
+
+    Raises ResourceError where that needs `math-verify`, ComparisonFaultError where that cannot tell.
+    """
     known = same(answer, reference)
     return _algebra.same(answer, reference, seconds=seconds) if known is None else known
 

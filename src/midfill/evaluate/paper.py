@@ -18,12 +18,13 @@ from midfill.evaluate.published import (
     FIGURE_3_ITEMS,
     FIGURE_3_NOTE,
     MEANING,
+    SLIPS,
     TABLES,
     Column,
     Comparable,
     Table,
 )
-from midfill.evaluate.report import aligned, cell, interval, markdown_table, write_whole
+from midfill.evaluate.report import aligned, cell, interval, markdown_table, write_all
 from midfill.evaluate.result import Result, RuleScore
 from midfill.evaluate.statistics import wilson
 
@@ -122,8 +123,14 @@ def _table(table: Table, runs: Sequence[Result]) -> PaperTable:
         protocol=table.protocol,
         models=tuple(table.rows),
         rows=tuple(_row(table, column, runs) for column in table.columns),
-        notes=table.notes,
+        notes=(*table.notes, *_slips(table)),
     )
+
+
+def _slips(table: Table) -> Iterator[str]:
+    found = [str(slip) for slip in SLIPS if slip.table == table.name]
+    if found:
+        yield f"Does not follow from its row: {'; '.join(found)}."
 
 
 def _figure_3() -> PaperTable:
@@ -321,12 +328,9 @@ def paper_html(report: PaperReport) -> str:
 
 def write_paper(report: PaperReport, folder: Path) -> dict[str, Path]:
     """Write paper.json, paper.md and paper.html into `folder`; each is whole or not there."""
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "paper.json": json.dumps(report.to_json(), indent=1) + "\n",
         "paper.md": paper_markdown(report),
         "paper.html": paper_html(report),
     }
-    for name, text in texts.items():
-        write_whole(folder / name, text)
-    return {name: folder / name for name in texts}
+    return write_all(folder, texts)

@@ -8,7 +8,7 @@ hostile: they are made harmless before they reach a terminal or a page.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from midfill.evaluate.harmless import clean, one_line
@@ -46,11 +46,6 @@ def passed_of(score: RuleScore) -> str:
     return f"{score.passed} of {score.samples} answers to {score.n} tasks passed"
 
 
-def facts_line(result: Result, rule: str | None = None) -> str:
-    """The seven facts that make one number, in one line."""
-    return " · ".join(f"{name} {value}" for name, value in result.facts(rule).items())
-
-
 def warnings(result: Result) -> list[str]:
     """What a reader must know before he believes the score."""
     return list(_warnings(result))
@@ -60,16 +55,18 @@ def _warnings(result: Result) -> Iterator[str]:
     if result.incomplete:
         yield (
             f"incomplete: nothing is known about {result.infra} of {result.samples} answers, because "
-            "the machine or the endpoint failed; they count as not passed"
+            "the machine, the endpoint or what compares answers failed; they count as not passed"
         )
     if len(result.tasks) < result.of:
         yield f"{len(result.tasks)} of {result.of} tasks: not the whole benchmark"
     if unsealed := sum(judged.sealed is False for _, _, judged in judgements(result)):
         yield f"unsealed: a program that wants to could have forged {unsealed} of the verdicts"
     score = result.rules[result.rule]
-    if table := [base for base in result.baselines if not better(score, base)]:
-        named = ", ".join(f"{base.name} {percent(base.value)} %" for base in table)
-        yield f"not better than the table: {named} within two standard errors or above"
+    for own, what in ((False, "the table"), (True, "asked otherwise")):
+        least = [base for base in result.baselines if base.own == own and not better(score, base)]
+        named = ", ".join(f"{base.name} {percent(base.value)} %" for base in least)
+        if least:
+            yield f"not better than {what}: {named} within two standard errors or above"
     yield from _check_warnings(result)
 
 
@@ -153,12 +150,16 @@ def baseline_table(result: Result) -> tuple[list[str], list[list[str]]]:
         "the model is",
     ]
     rows = [
-        [base.name, percent(base.value), f"{base.passed}/{base.n}"]
+        [base.name, percent(base.value), _passed_of_known(base)]
         + [percent(base.also[name]) if name in base.also else "-" for name in also]
-        + ["better" if better(score, base) else "not better than the table"]
+        + ["better" if better(score, base) else f"not better{' than the table' * (not base.own)}"]
         for base in result.baselines
     ]
     return head, rows
+
+
+def _passed_of_known(base: Baseline) -> str:
+    return f"{base.passed}/{base.n}" + f", {base.unknown} not known" * bool(base.unknown)
 
 
 def group_table(result: Result) -> tuple[list[str], list[list[str]]]:
@@ -268,12 +269,17 @@ def write_report(result: Result, folder: Path) -> dict[str, Path]:
     """Write result.json, report.md and report.html into `folder`; each is whole or not there."""
     from midfill.evaluate.report_html import as_html
 
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "result.json": json.dumps(result.to_json(), indent=1) + "\n",
         "report.md": as_markdown(result),
         "report.html": as_html(result),
     }
+    return write_all(folder, texts)
+
+
+def write_all(folder: Path, texts: Mapping[str, str]) -> dict[str, Path]:
+    """Write texts into `folder` under their names; each is whole or not there."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_whole(folder / name, text)
     return {name: folder / name for name in texts}

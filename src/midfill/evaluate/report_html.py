@@ -94,7 +94,7 @@ def _chips(result: Result) -> str:
     score = result.rules[result.rule]
     chips = [("", "incomplete")] * result.incomplete
     chips += [("mild", "not the whole benchmark")] * (len(result.tasks) < result.of)
-    worse = any(not better(score, base) for base in result.baselines)
+    worse = any(not base.own and not better(score, base) for base in result.baselines)
     chips += [("", "not better than the table")] * worse
     chips += [("mild", "unsealed verdicts")] * any(
         judged.sealed is False for _, _, judged in judgements(result)

@@ -95,6 +95,7 @@ class SampleResult:
     finish: str | None = None  # "stop", "length" (the token limit), ...
     seconds: float | None = None
     problem: str = ""  # why there is no answer: what the endpoint said
+    earlier: tuple[str, ...] = ()  # completions before this one, which failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +133,15 @@ class RuleScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What an answer that needs no model scores on the same tasks."""
+    """What an answer that needs no model scores on the same tasks, or the model asked otherwise."""
 
     name: str
     value: float
     n: int
     passed: int
     also: Mapping[str, float] = field(default_factory=dict)
+    unknown: int = 0  # answers about which nothing is known; they count as not passed
+    own: bool = False  # the same model's, asked in another way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from midfill.evaluate.task import Benchmark, Score, Task
 
 MUTATED = 25  # tasks, spread evenly, whose reference is broken in several ways
 MUTANTS = 2  # of each, besides those that cannot be right
+MUTANT_CPU_S = 2.0  # enough to fail in; a loop that never ends is run twice, up to the limit
 UNKNOWN = 5  # tasks without a reference that are given nonsense
 PASS_SHARE = 0.99
 KILL_SHARE = 0.8  # one mutant in ten is no wrong program, or the tests do not see that it is
@@ -42,7 +43,7 @@ def self_check(
         for task in with_one
     }
     changed = {
-        f"{task.task_id}: {how}": judge.begin_extracted(task, text)
+        f"{task.task_id}: {how}": judge.begin_extracted(task, text, most_cpu_s=MUTANT_CPU_S)
         for task in _spread(with_one, MUTATED)
         for how, text in broken(benchmark, task, references[task.task_id] or "").items()
     }

@@ -124,6 +124,15 @@ class LocalSource:
         """Whether it has a chat template."""
         return self._coder.tokenizer.chat_template is not None
 
+    @property
+    def context(self) -> int:
+        """How many tokens it holds, prompt and answer together."""
+        return self._coder.context
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens its own tokenizer makes of a text."""
+        return len(self._coder.tokenizer.encode(text))
+
     def describe(self) -> dict[str, Any]:
         """Name, weights, and what computes them."""
         runner = self._coder.runner

@@ -16,6 +16,7 @@ from midfill.errors import ConfigError
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 _DRAWN_AT_ONCE = 4_000_000  # numbers of a bootstrap held at one time
+_LONGEST_LINE = 10_000  # characters that are compared: the time grows with their square
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +147,18 @@ def exact_match(answer: str, reference: str) -> bool:
     return answer.split() == reference.split()
 
 
-def edit_similarity(answer: str, reference: str) -> int:
-    """How alike two lines are, 0 to 100, to the digit of RepoBench's scorer.
+def edit_similarity(reference: str, answer: str) -> int:
+    """How alike two lines are, 0 to 100, to the digit of RepoBench's scorer; their order can matter.
 
     It calls `fuzz.ratio` of fuzzywuzzy 0.18.0, and its requirements hold no Levenshtein package;
     without one that is twice the characters in common by difflib over all characters, rounded half
     to even. (Where that package is installed fuzzywuzzy counts another alignment, and scores differ
-    by a few points.) Source: RepoBench, evaluation/metrics.py and requirements.txt.
+    by a few points.) Of longer lines the first 10,000 characters are compared. Source: RepoBench,
+    eval.py, evaluation/metrics.py and requirements.txt.
     """
-    if answer == reference:
+    if reference == answer:
         return 100
-    if not answer or not reference:
+    if not reference or not answer:
         return 0
-    return round(100 * SequenceMatcher(None, answer, reference).ratio())
+    pair = SequenceMatcher(None, reference[:_LONGEST_LINE], answer[:_LONGEST_LINE])
+    return round(100 * pair.ratio())

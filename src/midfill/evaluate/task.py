@@ -51,7 +51,13 @@ class Score:
     value: float | None  # 1 passed, 0 not, between for similarities; None: not known (infra)
     detail: str = ""
     verdict: Verdict | None = None  # where a program was run
-    also: Mapping[str, float] = field(default_factory=dict)  # further measures: exact_match, ...
+    also: Mapping[str, float] = field(default_factory=dict)  # exact_match, ...: shares, 0 to 1
+
+    def __post_init__(self) -> None:
+        """Refuse a per cent where a share belongs: means of the two would be printed as one."""
+        for name, share in {"value": self.value or 0.0, **self.also}.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is {share}, and should lie between 0 and 1")
 
 
 class Benchmark(Protocol):

@@ -76,6 +76,28 @@ def score_of(verdict: Verdict, also: Mapping[str, float] | None = None) -> Score
     return Score(value=value, detail=verdict.detail, verdict=verdict, also=also or {})
 
 
+def unsealed(
+    outcome: Outcome,
+    sandbox: "Sandbox",
+    status: Status,
+    detail: str,
+    *,
+    output: str,
+    also: Mapping[str, float] | None = None,
+) -> Score:
+    """The score of a run in which tests and program were one process, which could forge it."""
+    verdict = Verdict(
+        status=status,
+        sealed=False,
+        level=sandbox.level,
+        detail=detail,
+        output=output,
+        cpu_s=outcome.cpu_s,
+        wall_s=outcome.wall_s,
+    )
+    return score_of(verdict, also)
+
+
 def identity_of(*parts: object) -> str:
     """One text for several parts, in which their borders are kept."""
     return json.dumps([part if isinstance(part, str) else repr(part) for part in parts])

@@ -148,13 +148,15 @@ def no_benchmark() -> ConfigError:
     )
 
 
-def compare(first: Path, second: Path, *, json: bool) -> int:
-    """Print two results beside each other."""
+def compare(first: Path, second: Path, *, json: bool, out: Path | None = None) -> int:
+    """Print two results beside each other, and keep that in the folder `out`."""
     from midfill.evaluate.compare import compare as compare_results
-    from midfill.evaluate.compare import comparison_text
+    from midfill.evaluate.compare import comparison_text, write_comparison
     from midfill.evaluate.result import read_result
 
     found = compare_results(read_result(first), read_result(second))
+    if out is not None:
+        write_comparison(found, out)
     if json:
         show.as_json(found.to_json())
     else:
@@ -189,22 +191,12 @@ def paper(model: str | None, wanted: Wanted) -> int:
             show.note(f"not run: {problem.what}: {problem.why}", quiet=wanted.quiet)
     report = tables.paper_report(results)
     if wanted.scoring.out is not None:
-        _write_paper(report, wanted.scoring.out)
+        tables.write_paper(report, wanted.scoring.out)
     if wanted.json:
         show.as_json(report.to_json())
     else:
         print(tables.paper_text(report), end="")
     return int(any(result.incomplete for result in results.values()))
-
-
-def _write_paper(report: Any, folder: Path) -> None:
-    from midfill.evaluate import paper as tables
-    from midfill.evaluate.report import write_whole
-
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "paper.json", jsons.dumps(report.to_json(), indent=1) + "\n")
-    write_whole(folder / "paper.md", tables.paper_markdown(report))
-    write_whole(folder / "paper.html", tables.paper_html(report))
 
 
 # ------------------------------------------------------------------------------------ who answers
@@ -287,11 +279,13 @@ def _run(
     chosen: "Benchmark", source: "AnswerSource | Path", wanted: Wanted, style: "Style"
 ) -> "Result":
     """One run, its reports written; an interrupted one tells how to go on."""
+    from midfill.evaluate.arms import KEPT
     from midfill.evaluate.harness import JUDGED, SAMPLES, Judging, evaluate, write_judged
     from midfill.evaluate.report import write_report
     from midfill.evaluate.result import Decoding
 
     asking, scoring = wanted.asking, wanted.scoring
+    chosen = _for_model(chosen, source)
     decoding = Decoding(
         temperature=asking.temperature,
         top_p=asking.top_p,
@@ -301,7 +295,8 @@ def _run(
     )
     folder = _folder(chosen, source, wanted, style, decoding)
     if folder is not None and scoring.fresh:
-        (folder / SAMPLES).unlink(missing_ok=True)
+        for kept in (folder / SAMPLES, *folder.glob(KEPT.format(name="*"))):
+            kept.unlink(missing_ok=True)
     try:
         with progress(chosen.name, quiet=wanted.quiet) as told:
             result = evaluate(
@@ -329,6 +324,16 @@ def _run(
         write_judged(result, folder / JUDGED)
         show.note(f"report: {folder / 'report.html'}", quiet=wanted.quiet)
     return result
+
+
+def _for_model(chosen: "Benchmark", source: "AnswerSource | Path") -> "Benchmark":
+    """The benchmark with lengths in the model's own tokens, where it counts any and they are known."""
+    from midfill.evaluate.source import LocalSource
+
+    fit = getattr(chosen, "for_model", None)
+    if fit is None or not isinstance(source, LocalSource):
+        return chosen
+    return fit(source.count_tokens, source.context)
 
 
 def _folder(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from midfill.errors import ConfigError
-from midfill.evaluate.benchmarks.loaders import LOADERS
 from midfill.evaluate.task import Benchmark
 from midfill.hub.datasets import LANGUAGES
 
@@ -23,12 +22,23 @@ _MODULES: dict[str, tuple[str, bool]] = {
     "math": ("maths", True),
     "repair": ("repair", False),
     "edit": ("edit", False),
+    "repocompletion": ("repocompletion", False),
+    "needle": ("needle", False),
+    # on files that the user brings
+    **{name: ("leetcode", True) for name in ("leetcode", "leetcode-cot")},
+    "livecodebench": ("livecodebench", False),
+    "usaco": ("usaco", False),
+    "repobench": ("repobench", False),
+    "defects4j": ("defects4j", False),
+    "swebench": ("swebench", False),
+    "ds1000": ("ds1000", False),
+    "safim": ("safim", False),
 }
 
 
 def names() -> tuple[str, ...]:
     """Every benchmark there is; those of a user's own data last."""
-    return (*_MODULES, *(name for name in LOADERS if name not in _MODULES))
+    return tuple(_MODULES)
 
 
 def benchmark(name: str, data: Path | None = None, **options: Any) -> Benchmark:
@@ -41,8 +51,6 @@ def benchmark(name: str, data: Path | None = None, **options: Any) -> Benchmark:
         module, named = _MODULES[name]
         load = importlib.import_module(f"{__name__}.{module}").load
         return load(name, data, **options) if named else load(data, **options)
-    if name in LOADERS:
-        return LOADERS[name](data, **options)
     near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
     raise ConfigError(
         f"there is no benchmark named {name!r}",

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from midfill.errors import ConfigError
 from midfill.evaluate.benchmarks.userfile import need, read_object, require, version_of
 from midfill.evaluate.task import Prompt, Score, Style, Task
-from midfill.evaluate.work import ENDED, identity_of, score_of
-from midfill.sandbox.verdict import Limits, Outcome, Status, Verdict
+from midfill.evaluate.work import ENDED, identity_of, unsealed
+from midfill.sandbox.verdict import Limits, Outcome, Status
 
 if TYPE_CHECKING:
     from midfill.sandbox import Box, Sandbox
@@ -239,13 +239,4 @@ def _said(outcome: Outcome) -> str:
 
 
 def _score(outcome: Outcome, sandbox: "Sandbox", status: Status, detail: str) -> Score:
-    verdict = Verdict(
-        status=status,
-        sealed=False,
-        level=sandbox.level,
-        detail=detail,
-        output=_said(outcome)[-20_000:],
-        cpu_s=outcome.cpu_s,
-        wall_s=outcome.wall_s,
-    )
-    return score_of(verdict)
+    return unsealed(outcome, sandbox, status, detail, output=_said(outcome)[-20_000:])

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from midfill.evaluate.benchmarks.userfile import files_of, need, read_rows, require, version_of
 from midfill.evaluate.task import Prompt, Score, Style, Task
-from midfill.evaluate.work import ENDED, identity_of, score_of
-from midfill.sandbox.verdict import Limits, Outcome, Status, Verdict
+from midfill.evaluate.work import ENDED, identity_of, unsealed
+from midfill.sandbox.verdict import Limits, Outcome, Status
 
 if TYPE_CHECKING:
     from midfill.sandbox import Sandbox
@@ -120,16 +120,8 @@ class DataScience:
                     return Score(value=None, detail=why)
             outcome = box.run((sys.executable, "program.py"), limits=self.limits)
         status, detail = _look(outcome, word)
-        verdict = Verdict(
-            status=status,
-            sealed=False,
-            level=sandbox.level,
-            detail=detail,
-            output=outcome.stdout[:4096].decode("utf-8", "replace"),
-            cpu_s=outcome.cpu_s,
-            wall_s=outcome.wall_s,
-        )
-        return score_of(verdict)
+        output = outcome.stdout[:4096].decode("utf-8", "replace")
+        return unsealed(outcome, sandbox, status, detail, output=output)
 
     def text(self, word: str) -> str:
         """The original's program; at its end it reports `word`, which an early exit does not."""

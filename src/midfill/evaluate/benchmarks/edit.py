@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from midfill.evaluate import data
 from midfill.evaluate.benchmarks.common import take
+from midfill.evaluate.result import Judged
 from midfill.evaluate.task import Program, Prompt, Score, Style, Task
 from midfill.evaluate.work import identity_of, judge_work
 from midfill.sandbox.verdict import Limits, Verdict
@@ -154,15 +155,19 @@ class Edit:
         formed = re.search(rf"^\W*{name}\W*\n```", completion, re.MULTILINE) and fences == 2
         return {"well formed": float(bool(formed))}
 
-    def retry(self, task: Task, completion: str, verdict: Verdict) -> Task:
+    def retry(self, task: Task, completion: str, verdict: Verdict | Judged) -> Task:
         """The second try: the conversation so far, and what the tests said of it."""
         said = "\n".join(f"{verdict.detail}\n{verdict.output}".strip().split("\n")[:OUTPUT_LINES])
+        said += "\n" + FAILED.format(file=_file(task.row))
+        if task.prompt.messages is None:
+            text = f"{task.prompt.text}{completion}\n```\n\n{said}\n{_file(task.row)}\n```\n"
+            return replace(task, prompt=replace(task.prompt, text=text))
         turns = (
-            *(task.prompt.messages or ()),
+            *task.prompt.messages,
             {"role": "assistant", "content": completion},
-            {"role": "user", "content": said + "\n" + FAILED.format(file=_file(task.row))},
+            {"role": "user", "content": said},
         )
-        return replace(task, prompt=replace(task.prompt, text=None, messages=turns))
+        return replace(task, prompt=replace(task.prompt, messages=turns))
 
     def canonical(self, task: Task) -> str:
         """The track's own solution."""

@@ -6,7 +6,7 @@ SantaCoder's set; `measures` holds that. Source: Bavarian et al. 2022.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -80,6 +80,11 @@ class Infilling:
             "exact_match": float(extracted.strip() == task.row["canonical_solution"].strip()),
             "ran past the hole": float(bool(suffix) and suffix in completion),
         }
+
+    def arms(self, task: Task) -> Mapping[str, Prompt]:
+        """The same hole for a model that does not see what follows it."""
+        prompt = replace(task.prompt, prefix=None, suffix=None, text=task.row["prompt"])
+        return {"left to right": prompt}
 
     def canonical(self, task: Task) -> str:
         """What stood in the hole."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from midfill.evaluate import data, mathematics
+from midfill.evaluate.algebra import ComparisonFaultError
 from midfill.evaluate.benchmarks.common import chat, take
 from midfill.evaluate.task import Prompt, Score, Style, Task
 
@@ -50,14 +51,17 @@ class Maths:
         return mathematics.last_number(completion) or "" if boxed is None else boxed
 
     def program(self, task: Task, extracted: str) -> Score:
-        """Whether the answer means what the reference means."""
+        """Whether the answer means what the reference means; not known where that cannot be told."""
         reference = self.canonical(task)
         if not extracted.strip():
             return Score(value=0.0, detail="there is no answer")
         if self.name == "gsm8k":  # numbers: the normaliser knows them all
             right = mathematics.same(extracted, reference) is True
         else:
-            right = mathematics.equivalent(extracted, reference)
+            try:
+                right = mathematics.equivalent(extracted, reference)
+            except ComparisonFaultError as fault:
+                return Score(value=None, detail=f"{fault} ({extracted[:100]!r})")
         return Score(value=float(right), detail="" if right else f"{extracted} is not {reference}")
 
     def canonical(self, task: Task) -> str:

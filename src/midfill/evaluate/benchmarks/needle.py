@@ -14,7 +14,7 @@ import re
 import sysconfig
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from midfill.evaluate.task import Prompt, Score, Style, Task
 CountTokens = Callable[[str], int]
 
 SHORTEST, LONGEST, CELLS, TRIALS = 1024, 131_072, 11, 5
+_ANSWER = 128  # tokens that a length leaves for the answer and the chat template
 _LARGEST = 200_000  # characters of a file of the haystack
 _NOUNS = "ledger harbour violin meadow lantern compass orchard glacier thimble walnut".split()
 _VERBS = "weigh polish number fold anchor borrow whisper measure gather repair".split()
@@ -45,7 +46,7 @@ def load(
     """A grid of lengths in tokens, up to `longest`, by depths in percent, with trials in each cell.
 
     Numbers of lengths and depths are spread evenly, from 1K up; `path` is a folder of Python files
-    instead of the standard library. Give the model's `count_tokens`: the estimate is 10 % off.
+    instead of the standard library. `count_tokens` is the model's own, or an estimate, 10 % off.
     Raises ConfigError.
     """
     across = spread(SHORTEST, longest, lengths) if isinstance(lengths, int) else list(lengths)
@@ -108,6 +109,14 @@ class Needle:
             for depth in self.depths
             for trial in range(self.trials)
         ]
+
+    def for_model(self, count_tokens: CountTokens, context: int) -> "Needle":
+        """Lengths by the model's own tokenizer, and as many of them up to what it holds."""
+        lengths, most = self.lengths, context - _ANSWER
+        if max(lengths) > most:
+            shortest = min(min(lengths), most)
+            lengths = tuple(map(int, spread(shortest, most, len(lengths))))
+        return replace(self, count_tokens=count_tokens, lengths=tuple(dict.fromkeys(lengths)))
 
     def _task(
         self,

@@ -185,6 +185,10 @@ class Repair:
             limits=JAVA,
         )
 
+    def measures_of(self, score: Score) -> Mapping[str, float]:
+        """Whether it is plausible: the set's own tests passed, whatever came after them."""
+        return {"plausible": float(score.value == 1 or HELD_OUT in score.detail)}
+
     def canonical(self, task: Task) -> str:
         """QuixBugs's corrected program."""
         return task.row["correct"]
@@ -200,11 +204,6 @@ def _ask(row: Mapping[str, Any], style: Style) -> Prompt:
         return Prompt(text=CONTINUED.format(**text), stop=("\n# ",), max_tokens=1024)
     turn = {"role": "user", "content": ASKED.format(**text)}
     return Prompt(messages=(turn,), max_tokens=1024)
-
-
-def plausible(detail: str, status: str) -> bool:
-    """Whether a verdict says that the set's own tests passed, whatever came after them."""
-    return status == "pass" or HELD_OUT in detail
 
 
 def _without_imports(text: str) -> str:

@@ -11,16 +11,16 @@ and cuts what stands nearest to the hole; and a docstring of one line hides all 
 """
 
 import bisect
-import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from midfill.errors import ConfigError
 from midfill.evaluate.benchmarks.userfile import files_of, need, read_rows, require, version_of
+from midfill.evaluate.statistics import edit_similarity, exact_match
 from midfill.evaluate.task import Prompt, Score, Style, Task
 
 Cut = Literal["midfill", "repobench"]
@@ -30,7 +30,6 @@ SETTINGS = ("cross_file_first", "cross_file_random", "in_file")
 LEVELS = ("2k", "4k", "8k", "12k", "16k")
 MOST_TOKENS = 15_800  # of a prompt
 NEW_TOKENS = 64
-_LONGEST = 10_000  # characters of a line that are compared: the time grows with their square
 COMMENT = {"python": "#", "java": "//"}
 _FIELDS = ("repo_name", "file_path", "context", "import_statement", "cropped_code", "next_line")
 _INSTRUCTION = "Write the next line of the file. Answer with that line alone, without a fence.\n\n"
@@ -98,6 +97,11 @@ class RepoBench:
             )
             for row in self.rows
         ]
+
+    def for_model(self, count_tokens: CountTokens, context: int) -> "RepoBench":
+        """The same lines, their prompts cut by the model's own tokenizer, to what it holds."""
+        most = min(self.most_tokens, context - NEW_TOKENS)
+        return replace(self, count_tokens=count_tokens, most_tokens=most)
 
     def _prompt(self, row: Mapping[str, Any]) -> str:
         return build_prompt(
@@ -248,27 +252,13 @@ def first_line(text: str, language: str, *, as_original: bool = False) -> str:
 
 
 def score_line(line: str, wanted: str) -> Score:
-    """1 where the words are the same in order; beside it both measures from 0 to 100."""
-    same = line.split() == wanted.split()
-    similarity = edit_similarity(wanted, line)
+    """1 where the words are the same in order; beside it both of RepoBench's measures."""
+    same = exact_match(line, wanted)
     return Score(
         value=float(same),
         detail="" if same else f"{line.strip()[:200]!r} is not {wanted.strip()[:200]!r}",
-        also={"exact_match": 100.0 * same, "edit_similarity": float(similarity)},
+        also={"exact_match": float(same), "edit_similarity": edit_similarity(wanted, line) / 100},
     )
-
-
-def edit_similarity(wanted: str, line: str) -> int:
-    """How alike two lines are, 0 to 100, as difflib has it; the order of the lines can matter.
-
-    Source: `fuzz.ratio` of fuzzywuzzy, which uses difflib unless python-Levenshtein is there;
-    RepoBench's requirements do not install that. Equal texts have 100, an empty one has 0.
-    """
-    if wanted == line:
-        return 100
-    if not wanted or not line:
-        return 0
-    return round(100 * difflib.SequenceMatcher(None, wanted[:_LONGEST], line[:_LONGEST]).ratio())
 
 
 def line_tables(before: str, others: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -108,6 +108,10 @@ class RepoCompletion:
     def tasks(self, style: Style) -> list[Task]:
         """All lines in all arms, the arms of a line together; setting and arm are the `group`."""
         return [self._task(row, arm, style) for row in self.rows for arm in self.arms]
+
+    def for_model(self, count_tokens: CountTokens, context: int) -> "RepoCompletion":
+        """The same lines, their prompts cut by the model's own tokenizer to their levels' budgets."""
+        return replace(self, count_tokens=count_tokens)
 
     def _task(self, row: Mapping[str, Any], arm: Arm, style: Style) -> Task:
         lines = self._lines(row)

@@ -118,7 +118,7 @@ class Safim:
                 wall_s=_CPU_S[row["lang"]] * 5,
                 memory_mb=_MEMORY_MB,
             ),
-            also={"exact_match": 100.0 * (extracted == row["ground_truth"])},
+            also={"exact_match": float(extracted == row["ground_truth"])},
         )
 
     def canonical(self, task: Task) -> str | None:
@@ -250,7 +250,7 @@ def _score_call(code: str, truth: str, language: str) -> Score:
     return Score(
         value=float(ours),
         detail="" if ours else f"{code.strip()[:300]!r} is not {truth.strip()[:300]!r}",
-        also={"safim_match": 100.0 * theirs},
+        also={"safim_match": float(theirs)},
     )
 
 
