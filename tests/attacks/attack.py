@@ -32,7 +32,7 @@ def won():
 def lacking(what):
     "This kernel or machine has no such thing: nothing to attack."
     say("lacking: " + what + "\\n")
-    
+
 def refused(number, *absent):
     "Whether a call failed; if because the kernel has no such call, that is said."
     if number < 0 and ctypes.get_errno() in (absent or (errno.ENOSYS,)):
@@ -47,9 +47,7 @@ class Ran:
 
     output: bytes
     wall_s: float
-    status: (
-        str  # of the verdict or the outcome; "cut" where a run without protection had to be ended
-    )
+    status: str  # of the verdict or outcome; "cut" where a run without protection had to be ended
     peak: int = 0  # bytes that all its processes used at one time
     left: tuple[str, ...] = ()  # names of files where it ran without protection
 
@@ -79,7 +77,6 @@ class Attack:
     patience: float = 5.0  # seconds until a run without protection is ended
     held_by: str = ""  # which of the usual limits stops it without a sandbox
     needs_root: str = ""  # why only root can do it on a bare machine
-    slow: bool = False
     fatal: bool = False  # without protection it would end whoever runs it, unless as another user
 
     def text(self, host: "Host") -> str:

@@ -1,4 +1,4 @@
-"""Rows 1-16: files, secrets, what /proc tells."""
+"""Rows 1-16, 71 and 72: files, secrets, what /proc tells."""
 
 import tempfile
 from pathlib import Path
@@ -254,6 +254,33 @@ for path in ("/proc/%d/mem" % H["victim"], "/proc/%d/task/%d/mem" % (H["victim"]
         say(memory.read(H["size"]))
 """
 
+# Not in the specification's list. The kernel asks whose the file is, and Landlock is not asked at all.
+MODES = """
+path, times = H["tests"].encode(), struct.pack("=4Q", 1, 0, 1, 0)
+if 0 in (
+    call(268, 53, -100, path, 0o644),
+    call(452, 452, -100, path, 0o644, 0),
+    call(280, 88, -100, path, times, 0),
+    *(call(number, 0, path, 0o644 if number == 90 else times) for number in (90, 132, 235) if X86),
+):
+    won()
+"""
+
+OWNERS = """
+path, value = H["tests"].encode(), struct.pack("=QII", 0, 0, 0)
+watch = call(294, 26, 0)
+if 0 in (
+    call(260, 54, -100, path, -1, os.getgid(), 0),
+    call(188, 5, path, b"user.noted", b"x", 1, 0),
+    call(197, 14, path, b"user.noted"),
+    call(463, 463, -100, path, 0, b"user.noted", value, 16),
+    call(466, 466, -100, path, 0, b"user.noted"),
+    call(469, 469, -100, path, bytes(24), 24, 0),
+    min(0, call(254, 27, watch, H["folder"].encode(), 0xfff)),
+):
+    won()
+"""
+
 _ROOTS = "devices and kernel settings belong to root"
 
 ATTACKS = [
@@ -275,4 +302,6 @@ ATTACKS = [
     Attack(number=14, name="cgroup files for writing", program=CGROUP, needs_root=_ROOTS),
     Attack(number=15, name="list the machine's processes", program=LIST),
     Attack(number=16, name="open /proc/<victim>/mem", program=MEMORY),
+    Attack(number=71, name="mode and times of a file outside", program=MODES),
+    Attack(number=72, name="owner, notes, watch of one outside", program=OWNERS),
 ]  # fmt: skip

@@ -125,6 +125,11 @@ def f(x): os._exit(0)"""),
     Forgery(2, "an exception of that name", """
 class SystemExit(BaseException): code = 0
 def f(x): raise SystemExit(0)"""),
+    Forgery(2, "StopIteration ends a loop of the tests", "def f(x): raise StopIteration",
+            "for got, want in zip(map(f, [3, 4]), [9, 16]):\n    assert got == want"),
+    Forgery(2, "one of its own", """
+class Done(StopIteration): pass
+def f(x): raise Done""", "assert all(map(lambda x: f(x) == x * x, [3, 4]))"),
     Forgery(2, "unittest's SkipTest", "import unittest\ndef f(x): raise unittest.SkipTest('x')"),
     Forgery(3, "object equal to all", f"{_ALWAYS}\ndef f(x): return Always()"),
     Forgery(3, "list of such objects", f"{_ALWAYS}\ndef f(x): return [Always()]"),

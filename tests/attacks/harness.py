@@ -78,8 +78,9 @@ while time.monotonic() < end:
                 if name.startswith(H["name"]) and name != mine:
                     won()
                     end = 0
-                if name.startswith("midfill-sandbox-"):
-                    places.add(place + "/" + name)
+                inside = place + "/" + name
+                if "/midfill-" in inside and os.path.isdir(inside):  # the sandbox's own, and in them
+                    places.add(inside)
         except OSError:
             pass
     time.sleep(0.01)
@@ -121,5 +122,5 @@ ATTACKS = [
     Attack(number=66, name="escape codes, strange names", program=PRINT,
            drive=words_for_a_terminal, alone=words_alone),
     Attack(number=67, name="two runs at one time share a folder", program=SHARED,
-           drive=at_one_time, alone=directory_alone, slow=True),
+           drive=at_one_time, alone=directory_alone),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rows 28-44: other processes, survivors, time, privileges."""
+"""Rows 28-44, 68 and 73: other processes, survivors, time, privileges."""
 
 import contextlib
 import json
@@ -234,6 +234,23 @@ for process in {H["victim"], H["supervisor"], os.getppid()} - {0}:
         pass
 """
 
+# Nor is this. A scheduler that waits for everybody else stops the victim, and everything that the
+# zygote forks afterwards. Where all of a user's processes are meant, they get what they have.
+OTHERS_PRIORITY = """
+USER, BATCH = 2, 3
+victim, attributes = H["victim"], struct.pack("=IIQiI3Q", 48, BATCH, 0, 0, 0, 0, 0, 0)
+if 0 in (
+    call(144, 119, victim, BATCH, struct.pack("=i", 0)),
+    call(142, 118, victim, struct.pack("=i", 0)),
+    call(314, 274, victim, attributes, 0),
+    call(251, 30, 1, victim, 2 << 13 | 7),
+):
+    won()
+# EACCES: the kernel has looked, and one of them has less and may not get it back.
+if call(141, 140, USER, 0, os.getpriority(USER, 0)) == 0 or ctypes.get_errno() == errno.EACCES:
+    won()
+"""
+
 PRIORITY = """
 for attempt in (
     lambda: os.setpriority(os.PRIO_PROCESS, 0, -5),
@@ -316,14 +333,12 @@ ATTACKS = [
     Attack(number=34, name="thread bomb, 600 threads", program=THREAD_BOMB, held_by="NPROC, AS"),
     Attack(number=35, name="setsid double fork survives", program=SURVIVOR),
     Attack(number=36, name="grandchild holds stdout", program=HOLDER, effect=outlasts(7.5),
-           patience=4, slow=True),
+           patience=4),
     Attack(number=37, name="endless loop, signals ignored", program=ENDLESS, limits=_CPU,
-           effect=outlasts(40), patience=6, held_by="CPU, hard", slow=True),
+           effect=outlasts(40), patience=6, held_by="CPU, hard"),
     Attack(number=38, name="SIGSTOP itself, then sleep", program=STOPPED, limits=_WALL,
-           effect=outlasts(10), patience=4,
-           slow=True),
-    Attack(number=39, name="sleep forever", program=ASLEEP, limits=_WALL, effect=outlasts(10), patience=4,
-           slow=True),
+           effect=outlasts(10), patience=4),
+    Attack(number=39, name="sleep forever", program=ASLEEP, limits=_WALL, effect=outlasts(10), patience=4),
     Attack(number=40, name="setuid program with privileges", program=SETUID),
     Attack(number=41, name="no_new_privs unset", program=NEW_PRIVILEGES),
     Attack(number=42, name="raise own limits", program=OWN_LIMITS,
@@ -334,4 +349,5 @@ ATTACKS = [
            drive=under_a_terminal,
            alone=terminal_alone),
     Attack(number=68, name="limits, priority of other processes", program=OTHERS_LIMITS),
+    Attack(number=73, name="scheduler, priority of all others", program=OTHERS_PRIORITY),
 ]  # fmt: skip

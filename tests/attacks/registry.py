@@ -13,12 +13,12 @@ GROUPS: dict[str, list[Attack]] = {
 }
 ATTACKS: list[Attack] = [attack for group in GROUPS.values() for attack in group]
 
-BEYOND = range(68, 71)  # rows of our own, which the specification has not
 WATCHED = frozenset({65})  # tells something about a level, but is no escape by itself
 ALLOWED: dict[str, frozenset[int]] = {
     "A": frozenset(),
     "B": frozenset({46}),  # its total memory is looked at every 20 ms
     "C-strict": frozenset(),
-    "C": frozenset({46, 48, 49}),  # total memory, disk by many files, inodes
+    # Memory in all, disk by many files, inodes, modes and times of the user's files.
+    "C": frozenset({46, 48, 49, 71}),
 }
 WITHOUT_A_BOX = frozenset({8, 10})  # about files of a box, which C-strict has not

@@ -193,8 +193,7 @@ if count == 6:
 ATTACKS = [
     Attack(number=45, name="1.6 GB in one process", program=ONE_PROCESS, measured=True,
            held_by="AS"),
-    Attack(number=46, name="6 processes of 400 MB", program=SIX_PROCESSES, measured=True,
-           slow=True),
+    Attack(number=46, name="6 processes of 400 MB", program=SIX_PROCESSES, measured=True),
     Attack(number=47, name="fill one file, 150 MB", program=ONE_FILE, held_by="FSIZE"),
     Attack(number=48, name="20 files of 10 MB", program=MANY_FILES),
     Attack(number=49, name="20,000 empty files", program=EMPTY_FILES),
@@ -203,9 +202,9 @@ ATTACKS = [
     Attack(number=52, name="crash in deep recursion", program=CRASH, drive=crash,
            effect=left_core, held_by="CORE"),
     Attack(number=69, name="1.6 GB in files without a name", program=UNMAPPED, held_by="NOFILE",
-           limits=replace(LIMITS, cpu_s=4, wall_s=10), slow=True),
+           limits=replace(LIMITS, cpu_s=4, wall_s=10)),
     Attack(number=70, name="1.8 GB of shared memory, unmapped", program=UNSEEN,
-           limits=replace(LIMITS, cpu_s=4, wall_s=10), slow=True),
+           limits=replace(LIMITS, cpu_s=4, wall_s=10)),
 ]  # fmt: skip
 
 

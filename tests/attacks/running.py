@@ -16,7 +16,7 @@ from pathlib import Path
 from attacks.attack import Attack, Ran
 from attacks.host import SYSTEM_PYTHON, Host
 from attacks.registry import WITHOUT_A_BOX
-from midfill.sandbox import Sandbox, linux
+from midfill.sandbox import Sandbox, Verdict, linux
 
 MIB = 1 << 20
 OVERSHOOT = 1.25  # of the limit on memory, from which on the limit has not held
@@ -65,7 +65,7 @@ def protected(attack: Attack, host: Host, sandbox: Sandbox) -> Result:
     started = time.monotonic()
     if attack.drive:
         _settle(host, sandbox)
-        through = attack.drive(host, sandbox) or _left(host)
+        through = attack.drive(host, sandbox) or _left(host, sandbox)
         return Result(through, wall_s=time.monotonic() - started)
     notes, peak, through = [], 0, None
     ways = [sealed] if sandbox.level == "C-strict" else [sealed, in_box]
@@ -74,13 +74,13 @@ def protected(attack: Attack, host: Host, sandbox: Sandbox) -> Result:
         ran = way(attack, host, sandbox)
         notes.append(ran.status)
         peak = max(peak, ran.peak)
-        if through := got_through(attack, host, ran):
+        if through := got_through(attack, host, ran, sandbox):
             through = f"{through} ({way.__name__.replace('_', ' ')})"
             break
     return Result(through, ", ".join(notes), time.monotonic() - started, peak)
 
 
-def got_through(attack: Attack, host: Host, ran: Ran) -> str | None:
+def got_through(attack: Attack, host: Host, ran: Ran, sandbox: Sandbox | None = None) -> str | None:
     """How an attack succeeded, by its own words, by its effect, or by what it left behind."""
     found = None
     if host.marker.encode() in ran.output:
@@ -93,25 +93,34 @@ def got_through(attack: Attack, host: Host, ran: Ran) -> str | None:
         found = f"it used {ran.peak / MIB:.0f} MiB"
     if ran.status == "infra":
         found = found or "it broke the sandbox, so nobody judges it"
-    return _left(host) or found
+    return _left(host, sandbox) or found
 
 
 def _settle(host: Host, sandbox: Sandbox) -> None:
-    """A clean state: nothing of earlier runs, all targets there, the worker running."""
-    host.end_strangers()
+    """A clean state: no files of earlier runs, all targets there, the worker running."""
     host.dropped()
     host.datagram()
-    assert sandbox.judge("def f(): return 1", "assert f() == 1").passed
+    verdict = _plain(sandbox)
+    assert verdict.passed, verdict
     host.belong_to_the_worker()
     host.ensure_victim()
     host.remember_processes()
 
 
-def _left(host: Host) -> str | None:
-    """Processes that outlive a run."""
-    if not (left := host.strangers()):
+def _plain(sandbox: Sandbox) -> Verdict:
+    """A run that attacks nothing."""
+    return sandbox.judge("def f(): return 1", "assert f() == 1")
+
+
+def _left(host: Host, sandbox: Sandbox | None = None) -> str | None:
+    """Processes that outlive a run. A sandbox has some ready for its next run: they go with that."""
+    left = host.strangers(0 if sandbox else 1)
+    if left and sandbox:
+        _plain(sandbox)
+        left = host.strangers(among=left)
+    if not left:
         return None
-    host.end_strangers()
+    host.end_strangers(left if sandbox else None)
     return f"{len(left)} processes outlive it"
 
 

@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ import pytest
 from e2e.solutions.humaneval import ANSWERS, CLOSING, FILES
 from e2e.solutions.triangle import TRIANGLES
 from midfill.errors import SandboxError
-from midfill.sandbox import Limits, Sandbox, Verdict
-from midfill.sandbox.foreign import judge_foreign, run_cases
-from midfill.sandbox.languages import LANGUAGES, PAPER, available
+from midfill.sandbox import Limits, Sandbox, Verdict, languages
+from midfill.sandbox.foreign import compiles, judge_foreign, run_cases
+from midfill.sandbox.foreign_layout import Layout, Source
+from midfill.sandbox.languages import LANGUAGES, PAPER, available, find_language
 
 DEFAULT = Limits()
 QUICK = ("bash", "javascript", "php", "lua", "perl", "python")  # nothing to compile
@@ -312,6 +314,62 @@ def test_a_sandbox_that_fails_says_nothing_about_the_program():
 def test_text_that_is_no_unicode_is_the_programs_mistake(sandbox: Sandbox):
     verdict = judge_foreign(sandbox, "x = '\ud800'", "", None, "python", DEFAULT)
     assert verdict.status == "error"
+
+
+def test_an_error_that_r_tests_caught_is_no_pass(sandbox: Sandbox):
+    need("r")
+    task = TRIANGLES["r"]
+    tests = task.tests.replace("\ntest_humaneval()", "\ntry(test_humaneval())")
+    assert tests != task.tests
+    verdict = judge_foreign(sandbox, task.prompt + task.wrong, tests, None, "r", DEFAULT)
+    assert verdict.status == "wrong", verdict
+    assert "not TRUE" in verdict.detail
+
+
+@pytest.mark.parametrize("language", [name for name in LANGUAGES if LANGUAGES[name].least])
+@pytest.mark.slow
+def test_a_compiler_that_works_shows_it(sandbox: Sandbox, language: str):
+    need(language)
+    assert compiles(sandbox, find_language(language))
+
+
+@pytest.fixture
+def broken_gcc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """g++ looks for its parts, such as cc1plus, where they are not."""
+    need("cpp")
+    known = find_language("cpp")
+
+    def lay_out(source: Source) -> Layout:
+        return replace(known.lay_out(source), environment={"GCC_EXEC_PREFIX": "/nowhere/"})
+
+    monkeypatch.setitem(languages._NAMES, "cpp", replace(known, lay_out=lay_out))
+
+
+@pytest.mark.usefixtures("broken_gcc")
+def test_a_broken_compiler_says_nothing_about_the_program(sandbox: Sandbox):
+    verdict = judge(sandbox, "cpp", "right")
+    assert verdict.status == "infra"
+    assert "least program" in verdict.detail
+    assert "cannot execute" in verdict.detail
+    outcome = run_cases(sandbox, "int main() {}", [b""], "cpp", DEFAULT)[0]
+    assert outcome.ended == "infra"
+    assert "cannot execute" in outcome.detail
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("long triangle(long n) { return n; }\n", "main"),  # names no line; for the linker
+        ('#error "No space left on device"\nint main() {}\n', "No space left"),  # a program's lie
+    ],
+)
+def test_a_working_compiler_is_believed(sandbox: Sandbox, code: str, said: str):
+    need("cpp")
+    verdict = judge_foreign(sandbox, code, "", None, "cpp", DEFAULT)
+    assert verdict.status == "error"
+    assert verdict.detail.startswith("compile: ")
+    assert said in verdict.detail
 
 
 def test_cases_are_run_one_by_one(sandbox: Sandbox):

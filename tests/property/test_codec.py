@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from midfill.sandbox.codec import CodecError, Token, decode, encode, pack, unpack
+from midfill.sandbox.calls import pack, unpack
+from midfill.sandbox.codec import CodecError, Token, decode, encode
 
 scalars = (
     st.none()

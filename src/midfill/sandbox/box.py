@@ -1,12 +1,14 @@
 """A private directory in which commands run, one after the other."""
 
 import dataclasses
+import os
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from midfill.sandbox.calls import pack
 from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.codec import CodecError
 from midfill.sandbox.supervise import GRACE_S, InfraError, Sink, follow
@@ -23,7 +25,7 @@ class Box:
         worker.allow(limits)
         try:
             message = {"do": "box", "limits": dataclasses.asdict(limits)}
-            worker.control.send(message, (theirs.fileno(),))
+            worker.control.send_bytes(pack(message), (theirs.fileno(),))
         except ClosedError:
             raise InfraError("the worker is gone") from None
         finally:
@@ -41,7 +43,7 @@ class Box:
         self,
         argv: Iterable[str],
         *,
-        stdin: bytes = b"",
+        stdin: bytes | int = b"",
         limits: Limits | None = None,
         environment: Mapping[str, str] | None = None,
         address_space: bool = True,
@@ -49,7 +51,8 @@ class Box:
         """Run a command, and all that it starts, to its end. Raises InfraError.
 
         `address_space` False: memory is counted where it is used, not where it is reserved, as
-        runtimes with a heap of their own need it. Descriptor 3 is `Outcome.report`.
+        runtimes with a heap of their own need it. `stdin` may be a pipe's reading end, to be read as
+        it fills; it stays the caller's. Descriptor 3 is `Outcome.report`.
         """
         limits = limits or self.limits
         worker = self.worker
@@ -57,10 +60,11 @@ class Box:
         kills = worker.allow(limits)
         with ExitStack() as opened:
             given = opened.enter_context(tempfile.TemporaryFile())
+            if isinstance(stdin, bytes):
+                given.write(stdin)
+                given.seek(0)
             pipes = [Sink.pipe(opened, limits.output_kb << 10) for _ in range(3)]
             sinks = [sink for sink, _ in pipes]
-            given.write(stdin)
-            given.seek(0)
             message = {
                 "do": "run",
                 "argv": list(argv),
@@ -70,15 +74,16 @@ class Box:
                 "address_space": address_space,
                 "environment": dict(environment or {}),
             }
+            first = stdin if isinstance(stdin, int) else given.fileno()
             try:
-                self.link.send(message, (given.fileno(), *(end.fileno() for _, end in pipes)))
+                self.link.send_bytes(pack(message), (first, *(end.fileno() for _, end in pipes)))
                 for _, end in pipes:
                     end.close()
                 found = follow(self.link, started + limits.wall_s, sinks)
             except ClosedError:
                 raise InfraError("the box is gone") from None
-        if "failed" in found:
-            raise InfraError(str(found["failed"]))
+        if "ended" not in found:
+            raise InfraError(str(found.get("failed", "the box does not say what came of a run")))
         if worker.kills() > kills:
             found |= {"ended": "memory", "detail": "out of memory, all its processes together"}
         return Outcome(
@@ -105,7 +110,7 @@ class Box:
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         self.link.end.settimeout(GRACE_S + 5)
         try:
-            self.link.send(message)
+            self.link.send_bytes(pack(message))
             answer = self.link.receive()
         except (ClosedError, TimeoutError):
             raise InfraError("the box is gone") from None
@@ -119,6 +124,7 @@ class Box:
 
 def _inside(path: str) -> str:
     """A relative path without `..`. Raises ValueError for others."""
+    os.fsencode(path)
     parts = path.split("/")
     if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"{path!r} does not name a file inside the box")

@@ -1,27 +1,34 @@
 """The first process of a box: keeps files for programs, starts them, and ends all they started.
 
-It is trusted, holds no secrets, and is out of reach of what it starts: signals do not reach the first
-process of a pid namespace, and its memory is closed to others. Where there are no namespaces it adopts
-every orphan of the programs instead, and finds all their descendants in /proc.
+It is trusted, holds no secrets, and is out of reach of what it starts: signals do not reach the
+first process of a pid namespace, and its memory is closed to others. Where there are no namespaces it
+adopts every orphan of the programs instead, and finds all their descendants in /proc.
 """
 
 import contextlib
+import errno
 import os
+import resource
 import select
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from midfill.sandbox import linux
+from midfill.sandbox.calls import unpack
 from midfill.sandbox.channel import Channel, ClosedError
+from midfill.sandbox.codec import FRAME, encode
 from midfill.sandbox.confine import ENVIRONMENT, lock_in, set_limits
-from midfill.sandbox.processes import Usage, be_killed_first, end_all
+from midfill.sandbox.processes import (
+    TICK,
+    Usage,
+    be_killed_first,
+    end_all,
+    ended_at_cpu_limit,
+)
 from midfill.sandbox.verdict import Limits
-
-TICK = 0.02  # seconds between looks at what a tree of processes uses
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,28 +49,39 @@ def serve(link: Channel, place: Place) -> None:
     home = os.open(place.directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         while True:
-            message, descriptors = link.receive_all()
-            link.send(_do(message, descriptors, link, home, place))
+            packed, descriptors = link.receive_all()
+            message = unpack(packed)
+            # A run may end just when it is told to stop: then nobody waits for an answer to that.
+            if message != {"do": "stop"}:
+                link.send_bytes(_answer(message, descriptors, link, home, place))
     except ClosedError:
         end_all()
 
 
-def _do(message: Any, descriptors: list[int], link: Channel, home: int, place: Place) -> dict:
+def _answer(message: Any, descriptors: list[int], link: Channel, home: int, place: Place) -> bytes:
+    """What came of a request, encoded."""
     try:
-        match message["do"]:
-            case "write":
-                _write(home, message["path"], message["data"], message["executable"])
-                return {}
-            case "read":
-                return {"data": _read(home, message["path"], message["most"])}
-            case "run":
-                return _run(message, descriptors, link, place)
-        return {"failed": "there is no such request"}
+        return encode(_do(message, descriptors, link, home, place))
     except OSError as problem:
-        return {"failed": f"{problem.strerror}: {problem.filename}", "errno": problem.errno}
+        said = f"{problem.strerror}: {problem.filename!r}"
+        return encode({"failed": said, "errno": problem.errno})
+    except ValueError as problem:  # a name or an answer that cannot be encoded
+        return encode({"failed": str(problem), "errno": errno.EINVAL})
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _do(message: Any, descriptors: list[int], link: Channel, home: int, place: Place) -> dict:
+    match message["do"]:
+        case "write":
+            _write(home, message["path"], message["data"], message["executable"])
+            return {}
+        case "read":
+            return {"data": _read(home, message["path"], message["most"])}
+        case "run":
+            return _run(message, descriptors, link, place)
+    return {"failed": "there is no such request"}
 
 
 def _write(home: int, path: str, data: bytes, executable: bool) -> None:
@@ -82,7 +100,7 @@ def _read(home: int, path: str, most: int) -> bytes:
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:
-            return file.read(most)
+            return file.read(min(most, FRAME))  # what is more cannot be sent
     finally:
         os.close(folder)
 
@@ -108,35 +126,40 @@ def _walk(home: int, path: str, *, make: bool) -> tuple[int, str]:
 def _run(message: Mapping[str, Any], descriptors: list[int], link: Channel, place: Place) -> dict:
     limits = Limits(**message["limits"])
     failed_read, failed_write = os.pipe2(os.O_CLOEXEC)
-    started = time.monotonic()
+    started, before = time.monotonic(), _time_of_children()
+    usage = Usage(os.getpid(), with_root=False)
     child = os.fork()
     if child == 0:
         _become(message, limits, descriptors, failed_write, place)
     os.close(failed_write)
     with os.fdopen(failed_read, "rb") as failed:
-        why = failed.read().decode()  # ends when the program starts, or with why it did not
+        why = failed.read()  # ends when the program starts, or with why it did not
     if why:
         os.waitpid(child, 0)
-        return {"ended": "infra", "detail": why}
-    ended = _watch(child, limits, message["memory_mb"], link)
-    _, status, used = os.wait4(child, 0)
+        return {"ended": "infra", "detail": why.decode(errors="replace")}
+    ended = _watch(child, limits, message["memory_mb"], link, usage)
+    _, status, _ = os.wait4(child, 0)
     end_all()
-    reply = {"cpu_s": used.ru_utime + used.ru_stime, "wall_s": time.monotonic() - started}
+    cpu_s = max(usage.cpu_s, _time_of_children() - before)
+    reply = {"cpu_s": cpu_s, "wall_s": time.monotonic() - started}
     if ended is not None:
         return reply | {"ended": ended}
     if os.WIFEXITED(status):
         return reply | {"ended": "exit", "status": os.WEXITSTATUS(status)}
-    number = os.WTERMSIG(status)
-    at_limit = number == signal.SIGXCPU or (
-        number == signal.SIGKILL and reply["cpu_s"] >= limits.cpu_s
-    )
-    return reply | {"ended": "timeout" if at_limit else "signal", "status": number}
+    at_limit = ended_at_cpu_limit(status, cpu_s, limits.cpu_s)
+    ended = "timeout" if at_limit else "signal"
+    return reply | {"ended": ended, "status": os.WTERMSIG(status)}
 
 
-def _watch(child: int, limits: Limits, memory_mb: int, link: Channel) -> str | None:
+def _time_of_children() -> float:
+    """Seconds of processor time of all that this process has waited for, and all that those have."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _watch(child: int, limits: Limits, memory_mb: int, link: Channel, usage: Usage) -> str | None:
     """Wait until `child` ends; which limit its tree went over, if it was ended for that."""
     handle = os.pidfd_open(child)
-    usage = Usage(os.getpid(), with_root=False)
     waiting = select.poll()
     waiting.register(handle, select.POLLIN)
     waiting.register(link, select.POLLIN | select.POLLHUP)
@@ -149,13 +172,13 @@ def _watch(child: int, limits: Limits, memory_mb: int, link: Channel) -> str | N
             # The only thing that is said during a run is that it has taken too long.
             if link.fileno() in ready or cpu_s > limits.cpu_s:
                 ended = "timeout"
-            elif memory > memory_mb * _MIB:
+            elif memory > memory_mb << 20:
                 ended = "memory"
             else:
                 continue
             end_all(unwaited=[child])
             if link.fileno() in ready:
-                link.receive()
+                link.receive_bytes()
             return ended
     finally:
         os.close(handle)
@@ -163,7 +186,7 @@ def _watch(child: int, limits: Limits, memory_mb: int, link: Channel) -> str | N
 
 def _become(
     message: Mapping[str, Any], limits: Limits, descriptors: list[int], failed: int, place: Place
-) -> None:
+) -> NoReturn:
     """Lock this process in, and turn it into the program; writes to `failed` where it cannot."""
     why = "it could not be locked in"
     try:
@@ -179,7 +202,7 @@ def _become(
         failed = 63
         os.closerange(len(descriptors), 63)
         os.closerange(64, 1 << 20)
-        memory = message["memory_mb"] * _MIB if message["address_space"] else None
+        memory = message["memory_mb"] << 20 if message["address_space"] else None
         set_limits(
             limits,
             memory=memory,
@@ -193,5 +216,6 @@ def _become(
         os.chdir(place.directory)
         os.execvpe(message["argv"][0], message["argv"], environment)
     except BaseException as problem:
-        os.write(failed, f"{why}: {problem}".encode())
-    os._exit(127)
+        os.write(failed, f"{why}: {problem}".encode(errors="replace"))
+    finally:
+        os._exit(127)

@@ -1,7 +1,9 @@
 """Attacks that are tried on a worker before it is trusted with a level.
 
 Each is a program that says `got through` if it did. A level whose worker lets one through is not
-used. The last canary is the opposite: a right program must pass and a wrong one must not.
+used. What they attack belongs to the user whom the worker's programs are outside: otherwise the
+change of user would stop them, whether or not anything else does. The last canary is the opposite: a
+right program must pass and a wrong one must not.
 """
 
 import contextlib
@@ -14,6 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from midfill.sandbox.box import Box
+from midfill.sandbox.confine import ENVIRONMENT
+from midfill.sandbox.filter import MACHINES
+from midfill.sandbox.processes import descendants
 from midfill.sandbox.verdict import Limits
 from midfill.sandbox.worker import Worker
 
@@ -31,13 +36,14 @@ def attempt(name):
         return False
 
 def secret():
-    for process in (1, PARENT, os.getppid()):
+    seen = set(os.environ)
+    for process in ("self", 1, PARENT, VICTIM, os.getppid()):
         try:
-            if SECRET.encode() in open(f"/proc/{process}/environ", "rb").read():
-                return True
+            entries = open(f"/proc/{process}/environ", "rb").read().split(b"\\0")
+            seen |= {os.fsdecode(entry.partition(b"=")[0]) for entry in entries}
         except OSError:
             pass
-    return SECRET in os.environ.values()
+    return not seen.isdisjoint(VARIABLES)
 
 def read():
     return open(FILE).read() == SECRET
@@ -89,6 +95,7 @@ if os.fork() == 0:
     if os.fork() == 0:
         time.sleep(60)
     os._exit(0)
+os.wait()
 """
 
 _EATERS = """
@@ -96,9 +103,9 @@ import os, time
 for _ in range(5):
     if os.fork() == 0:
         eaten = bytearray(b"x") * (60 << 20)
-        time.sleep(20)
+        time.sleep(3)
         os._exit(0)
-time.sleep(20)
+time.sleep(3)
 """
 
 
@@ -108,7 +115,7 @@ def canaries(worker: Worker) -> str | None:
     wrong = worker.sealed("def f(x): return x", "assert f(1) == 2", "f", _LIMITS)
     if (right.status, wrong.status) != ("pass", "wrong"):
         return f"a right program is {right.status} ({right.detail}), a wrong one {wrong.status}"
-    with _targets() as names:
+    with _targets(worker.uid) as names:
         through = _sealed(worker, names)
         if through is None and worker.level in ("A", "B", "C"):
             through = _boxed(worker, names)
@@ -135,9 +142,7 @@ def _boxed(worker: Worker, names: str) -> str | None:
         box.close()
     if outcome.stdout == b"end\n":
         return None
-    said = outcome.stdout.decode(errors="replace").strip() or outcome.stderr.decode(
-        errors="replace"
-    )
+    said = (outcome.stdout.strip() or outcome.stderr).decode(errors="replace")
     return f"a canary {_THROUGH} or did not run: {said[-300:]}"
 
 
@@ -147,10 +152,10 @@ def _processes(worker: Worker) -> str | None:
     try:
         box.write("survivor.py", _SURVIVOR.encode())
         box.write("eaters.py", _EATERS.encode())
-        box.run((worker.python, "-I", "-S", "survivor.py"))
-        box.write("count.py", _COUNT.encode())
-        left = box.run((worker.python, "-I", "-S", "count.py"))
-        if left.stdout.strip() not in (b"0", b""):
+        parent = box.run((worker.python, "-I", "-S", "survivor.py"))
+        if not parent.ok:
+            return f"a program cannot even leave a child behind: {parent.stderr[-300:]!r}"
+        if any(b"survivor.py" in _command(process) for process in descendants(worker.keeper.pid)):
             return "a program's child outlives it"
         eaten = box.run((worker.python, "-I", "-S", "eaters.py"))
     finally:
@@ -160,30 +165,33 @@ def _processes(worker: Worker) -> str | None:
     return None
 
 
-_COUNT = """
-import os
-me = os.getpid()
-def stat(p):
-    try:
-        return open(f"/proc/{p}/cmdline", "rb").read()
-    except OSError:
-        return b""
-print(sum(b"survivor.py" in stat(p) for p in os.listdir("/proc") if p.isdigit()))
-"""
+def _command(process: int) -> bytes:
+    """How a process was called; nothing if it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
 
 
 @contextlib.contextmanager
-def _targets() -> Iterator[str]:
-    """Things to attack, and the lines of Python that name them."""
+def _targets(user: int | None) -> Iterator[str]:
+    """Things of this user, or of ours, to attack, and the lines of Python that name them."""
     secret = secrets.token_hex(16)
     name = f"midfill-canary-{secrets.token_hex(8)}"
-    os.environ["MIDFILL_CANARY"] = secret
-    victim = subprocess.Popen(["sleep", "600"], env={"PATH": os.environ.get("PATH", "/usr/bin")})
+    victim = subprocess.Popen(
+        ["sleep", "600"],
+        env={"PATH": os.environ.get("PATH", "/usr/bin"), name: secret},
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+    )
     listener, abstract = socket.socket(), socket.socket(socket.AF_UNIX)
     try:
         with tempfile.TemporaryDirectory(prefix="midfill-canary-") as folder:
             file = Path(folder, "secret")
             file.write_text(secret)
+            if user is not None:
+                for path in (folder, file):
+                    os.chown(path, user, user)
             listener.bind(("127.0.0.1", 0))
             listener.listen()
             abstract.bind("\0" + name)
@@ -195,12 +203,19 @@ def _targets() -> Iterator[str]:
                 "NAME": name,
                 "VICTIM": victim.pid,
                 "PARENT": os.getpid(),
-                "CLONE": {"x86_64": 56}.get(os.uname().machine, 220),
+                "VARIABLES": [name, *_own_variables()],
+                "CLONE": MACHINES[os.uname().machine].clone,
             }
             yield "".join(f"{key} = {value!r}\n" for key, value in values.items())
     finally:
-        os.environ.pop("MIDFILL_CANARY", None)
         listener.close()
         abstract.close()
         victim.kill()
         victim.wait()
+
+
+def _own_variables() -> list[str]:
+    """Names in our environment that no program may find in its own; short values tell nothing."""
+    return [
+        name for name, value in os.environ.items() if name not in ENVIRONMENT and len(value) > 7
+    ]

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from itertools import islice
 from types import ModuleType
 
+from midfill.sandbox.calls import answer, pack, unpack
 from midfill.sandbox.channel import Channel, ClosedError
-from midfill.sandbox.codec import CodecError, Token, decode, encode, pack, unpack
+from midfill.sandbox.codec import CodecError, Token, encode
 
 MODULE = "solution"
 MOST_ITEMS = 1_000_000  # of an iterator whose items are asked for
@@ -26,16 +27,18 @@ def run(code: str, calls: Channel) -> None:
     failure = None
     try:
         exec(compile(code, f"{MODULE}.py", "exec"), module.__dict__)
-    except (
-        BaseException
-    ) as error:  # SystemExit too: a program that ends is one that cannot be called
+    except BaseException as error:  # SystemExit too: a program that ended cannot be called
         failure = _raised(error)
     _flush()
     objects = _Objects()
     with contextlib.suppress(ClosedError):
         while True:
-            request = decode(calls.receive_bytes(), objects.find)
-            calls.send_bytes(_answer(request, module, objects, failure))
+            number, verb, *arguments = unpack(calls.receive_bytes(), objects.find)
+            if failure is None:
+                kind, value = _done(verb, module, objects, arguments)
+            else:
+                kind, value = "raised", failure
+            calls.send_bytes(_answer(number, kind, value, objects))
             _flush()
 
 
@@ -61,76 +64,76 @@ class _Objects:
         return Token(len(self.held) - 1)
 
 
-def _answer(request: object, module: ModuleType, objects: _Objects, failure: tuple | None) -> bytes:
-    number, verb, *arguments = request  # type: ignore[misc]
-    if failure is not None:
-        return encode((number, *failure))
+def _done(verb: str, module: ModuleType, objects: _Objects, arguments: list) -> tuple[str, object]:
     try:
-        answer = _VERBS[verb](module, objects, *arguments)
+        return _VERBS[verb](module, objects, *arguments)
     except BaseException as error:
-        return encode((number, *_raised(error)))
+        return "raised", _raised(error)
+
+
+def _answer(number: int, kind: str, value: object, objects: _Objects) -> bytes:
     try:
-        return encode((number, "value", *answer), objects.hold)
+        return answer(number, kind, value, objects.hold)
     except CodecError as error:
-        return encode((number, "unreadable", str(error)))
+        return answer(number, "unreadable", str(error), objects.hold)
     except BaseException as error:  # a subclass that lies about its own items
-        return encode((number, *_raised(error)))
+        return answer(number, "raised", _raised(error), objects.hold)
 
 
-def _names(module: ModuleType, objects: _Objects, names: list[str]) -> tuple:
-    """Which of `names` the module has, and what they are."""
-    kinds = {}
-    for name in names:
-        if name in module.__dict__:
-            value = module.__dict__[name]
-            kinds[name] = (
-                "class" if isinstance(value, type) else "function" if callable(value) else "value"
-            )
-    return (kinds, None)
+def _names(module: ModuleType, objects: _Objects, names: list[str]) -> tuple[str, object]:
+    """Which of `names` the module has, and what they are: of an exception, the builtin it is."""
+    there = {name: module.__dict__[name] for name in names if name in module.__dict__}
+    return "value", {name: _kind(value) for name, value in there.items()}
 
 
-def _call_name(module: ModuleType, objects: _Objects, name: str, packed: bytes) -> tuple:
+def _kind(value: object) -> str:
+    if isinstance(value, type):
+        return _builtin_of(value) if issubclass(value, Exception) else "class"
+    return "function" if callable(value) else "value"
+
+
+def _call_name(module: ModuleType, objects: _Objects, name: str, packed: bytes) -> tuple[str, object]:  # fmt: skip
     return _call(module.__dict__[name], objects, packed)
 
 
-def _call_method(module: ModuleType, objects: _Objects, owner: object, name: str, packed: bytes) -> tuple:  # fmt: skip
+def _call_method(module: ModuleType, objects: _Objects, owner: object, name: str, packed: bytes) -> tuple[str, object]:  # fmt: skip
     return _call(getattr(owner, name), objects, packed)
 
 
-def _call(function: Callable, objects: _Objects, packed: bytes) -> tuple:
+def _call(function: Callable, objects: _Objects, packed: bytes) -> tuple[str, object]:
     """What it returned, and its arguments afterwards where it changed them."""
-    args, kwargs = unpack(packed, objects.find)  # type: ignore[misc]
+    args, kwargs = unpack(packed, objects.find)
     result = function(*args, **kwargs)
     if all(type(value) in _UNCHANGING for value in (*args, *kwargs.values())):
-        return (result, None)
+        return "value", result
     if pack((args, kwargs), objects.hold) == packed:
-        return (result, None)
-    return (result, encode((args, kwargs), objects.hold))
+        return "value", result
+    return "changed", (result, encode((args, kwargs), objects.hold))
 
 
-def _value(module: ModuleType, objects: _Objects, name: str) -> tuple:
-    return (module.__dict__[name], None)
+def _value(module: ModuleType, objects: _Objects, name: str) -> tuple[str, object]:
+    return "value", module.__dict__[name]
 
 
-def _attribute(module: ModuleType, objects: _Objects, owner: object, name: str) -> tuple:
+def _attribute(module: ModuleType, objects: _Objects, owner: object, name: str) -> tuple[str, object]:  # fmt: skip
     value = getattr(owner, name)
-    return (None, "method") if callable(value) else (value, None)
+    return ("method", None) if callable(value) else ("value", value)
 
 
-def _set_attribute(module: ModuleType, objects: _Objects, owner: object, name: str, value: object) -> tuple:  # fmt: skip
+def _set_attribute(module: ModuleType, objects: _Objects, owner: object, name: str, value: object) -> tuple[str, object]:  # fmt: skip
     setattr(owner, name, value)
-    return (None, None)
+    return "value", None
 
 
-def _items(module: ModuleType, objects: _Objects, owner: object) -> tuple:
+def _items(module: ModuleType, objects: _Objects, owner: object) -> tuple[str, object]:
     """All items of an iterable, as they are now."""
     items = list(islice(iter(owner), MOST_ITEMS + 1))  # type: ignore[call-overload]
     if len(items) > MOST_ITEMS:
         raise CodecError("an iterator does not end")
-    return (items, None)
+    return "value", items
 
 
-_VERBS: dict[str, Callable[..., tuple]] = {
+_VERBS: dict[str, Callable[..., tuple[str, object]]] = {
     "names": _names,
     "call": _call_name,
     "method": _call_method,
@@ -141,19 +144,24 @@ _VERBS: dict[str, Callable[..., tuple]] = {
 }
 
 
-def _raised(error: BaseException) -> tuple[str, str, str]:
+def _raised(error: BaseException) -> tuple[str, str]:
     """An exception as text: the nearest builtin type, and what it says."""
-    builtin = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
     try:
         said = str(error)[:2000]
     except BaseException:
         said = ""
     said = said.encode("utf-8", "replace").decode()
     own = type(error).__name__
-    return ("raised", builtin.__name__, f"{own}: {said}" if said else own)
+    return _builtin_of(type(error)), f"{own}: {said}" if said else own
+
+
+def _builtin_of(kind: type) -> str:
+    return next(base.__name__ for base in kind.__mro__ if base.__module__ == "builtins")
 
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
+        try:
             stream.flush()
+        except Exception:
+            continue  # the program has put something else there

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
-_MIB = 1 << 20
 _PREFIX = "midfill-"
 
 
@@ -30,11 +29,8 @@ class Group:
 
     def usage(self) -> int:
         """Bytes in use."""
-        return int(
-            (
-                self.memory / ("memory.current" if self.unified else "memory.usage_in_bytes")
-            ).read_text()
-        )
+        name = "memory.current" if self.unified else "memory.usage_in_bytes"
+        return int((self.memory / name).read_text())
 
     def allow(self, memory: int, processes: int) -> None:
         """Set the limits of the next run: bytes of memory in all, and processes in all."""

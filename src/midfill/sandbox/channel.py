@@ -8,6 +8,7 @@ from midfill.sandbox.codec import FRAME, CodecError, decode, encode
 
 _SIZE = struct.Struct("<I")
 _MOST_DESCRIPTORS = 8
+_AT_ONCE = 4096  # bytes: a small message is read with one call, its size and all
 
 
 class ClosedError(Exception):
@@ -19,6 +20,7 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
+        self.early = b""  # what was read together with the message before it
 
     @classmethod
     def pair(cls) -> "tuple[Channel, Channel]":
@@ -61,13 +63,21 @@ class Channel:
         """The next message. Raises ClosedError at the end, CodecError for bytes that are none."""
         return decode(self.receive_bytes())
 
-    def receive_bytes(self) -> bytearray:
+    def receive_bytes(self) -> bytes | bytearray:
         """The next message as `decode` takes it."""
+        if not self.early:
+            try:
+                self.early = self.end.recv(_AT_ONCE)
+            except TimeoutError:
+                raise
+            except OSError:
+                raise ClosedError from None
         (size,) = _SIZE.unpack(self._exactly(_SIZE.size))
         return self._sized(size)
 
-    def receive_all(self) -> tuple[object, list[int]]:
-        """The next message with the descriptors that came with it."""
+    def receive_all(self) -> tuple[bytes | bytearray, list[int]]:
+        """The bytes of the next message, and the descriptors that came with it."""
+        assert not self.early, "descriptors come with the first byte of a message"
         room = array.array("i").itemsize * _MOST_DESCRIPTORS
         try:
             head, extra, _, _ = self.end.recvmsg(_SIZE.size, socket.CMSG_SPACE(room))
@@ -81,16 +91,20 @@ class Channel:
         if not head:
             raise ClosedError
         head += self._exactly(_SIZE.size - len(head))
-        return decode(self._sized(_SIZE.unpack(head)[0])), list(descriptors)
+        return self._sized(_SIZE.unpack(head)[0]), list(descriptors)
 
-    def _sized(self, size: int) -> bytearray:
+    def _sized(self, size: int) -> bytes | bytearray:
         if size > FRAME:
             raise CodecError("the message is too long")
         return self._exactly(size)
 
-    def _exactly(self, size: int) -> bytearray:
+    def _exactly(self, size: int) -> bytes | bytearray:
+        early, self.early = self.early[:size], self.early[size:]
+        if len(early) == size:
+            return early
         data = bytearray(size)
-        view = memoryview(data)
+        data[: len(early)] = early
+        view = memoryview(data)[len(early) :]
         while view:
             try:
                 got = self.end.recv_into(view)

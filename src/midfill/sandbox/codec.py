@@ -13,7 +13,6 @@ base. Whatever else there is crosses as a token, which is true and equal to noth
                                                o          a token: its number among the lengths
 """
 
-import marshal
 import struct
 from array import array
 from collections.abc import Callable, Iterable
@@ -43,7 +42,6 @@ _PER_KEY = 110  # bytes of a set's or dict's table, at its emptiest
 _SAME = {ord("N"): None, ord("T"): True, ord("F"): False}
 _SEQUENCES = {ord("l"): list, ord("t"): tuple, ord("S"): set, ord("Z"): frozenset}
 _DICT, _LIST, _SETS = ord("d"), ord("l"), frozenset(b"SZ")
-_SCALARS = {type(None), bool, int, float, complex, str, bytes}
 _TAGS = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}
 _BASES = (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range)
 
@@ -205,38 +203,7 @@ def _base(value: object) -> type:
     return object
 
 
-def pack(value: object, other: Callable[[object], object] | None = None) -> bytes:
-    """A value as bytes for somebody who trusts us: by marshal where it can, else as `encode` does it.
-
-    Marshal is twenty times as fast, and nothing to read a stranger's bytes with.
-    """
-    if not _is_plain(value, 0):
-        return b"e" + encode(value, other)
-    data = marshal.dumps(value, 2)  # type: ignore[arg-type]  # without references: equal is equal
-    if len(data) >= FRAME:
-        raise CodecError("the value is too large")
-    return b"m" + data
-
-
-def _is_plain(value: object, depth: int) -> bool:
-    """Whether marshal gives a value back as it is; it takes whatever has a buffer for bytes."""
-    kind = type(value)
-    if kind in _SCALARS:
-        return True
-    if depth > DEPTH or not (kind in _TAGS or kind is dict):
-        return False
-    items = list(value)  # type: ignore[call-overload]
-    if kind is dict:
-        items += value.values()  # type: ignore[attr-defined]
-    return _SCALARS.issuperset(map(type, items)) or all(_is_plain(i, depth + 1) for i in items)
-
-
-def unpack(data: bytes, find: Callable[[int], object]) -> object:
-    """The value that `pack` of somebody trusted made."""
-    return marshal.loads(data[1:]) if data[:1] == b"m" else decode(data[1:], find)
-
-
-def decode(data: bytes | bytearray, find: Callable[[int], object] = Token) -> object:
+def decode(data: bytes | bytearray | memoryview, find: Callable[[int], object] = Token) -> object:
     """The value of a message; `find` makes what a token stands for.
 
     Raises CodecError for anything that `encode` would not have written, before it costs more than
@@ -251,7 +218,7 @@ def decode(data: bytes | bytearray, find: Callable[[int], object] = Token) -> ob
 class _Reader:
     """The five columns, and how far each has been read."""
 
-    def __init__(self, data: bytes | bytearray, find: Callable[[int], object]) -> None:
+    def __init__(self, data: bytes | bytearray | memoryview, find: Callable[[int], object]) -> None:
         view = memoryview(data)
         if not _HEADER.size <= len(data) <= FRAME:
             raise CodecError("the message is too short or too long")

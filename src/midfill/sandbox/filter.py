@@ -1,17 +1,19 @@
 """The seccomp filter of untrusted programs: which system calls they may not make.
 
-A filter is a small program in classic BPF that the kernel runs before each system call of the process
-and of all its children. `filter_program` builds its bytes for one kind of machine. What is not named
-here is allowed: isolation comes from namespaces and Landlock, and the filter takes away what goes
-around them (other processes' memory, new namespaces, sockets, shared memory that outlives a run) and
-the large, rarely used parts of the kernel.
+A filter is a small program in classic BPF that the kernel runs before each system call of the
+process and of all its children. `filter_program` builds its bytes for one kind of machine. What is
+not named here is allowed: isolation comes from namespaces and Landlock, and the filter takes away
+what goes around them (other processes' memory and priority, new namespaces, sockets, shared memory
+that outlives a run, owners and modes of files that may not be opened) and the large, rarely used
+parts of the kernel.
 """
 
 import struct
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000  # SECCOMP_RET_*; FAIL with an errno
-EPERM, EAGAIN, ENOSYS = 1, 11, 38
+DONE, EPERM, EAGAIN, ENOSYS = 0, 1, 11, 38
 
 LOAD, JUMP_EQUAL, JUMP_FROM, JUMP_BITS, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
@@ -20,12 +22,19 @@ X32 = 0x40000000  # bit of the x32 numbers, which would go around the list
 CLONE_THREAD = 0x00010000
 NEW_NAMESPACES = 0x7E020000  # user, mnt, pid, net, ipc, uts, cgroup
 MAP_SHARED, MAP_ANONYMOUS = 0x01, 0x20
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # ioctls that type into a terminal
+SCHED_OTHER = 0
+
+# Commands of ioctl that type into a terminal, and that change a file which was opened for reading.
+COMMANDS = {
+    "TIOCSTI": 0x5412, "TIOCLINUX": 0x541C,
+    "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC32_SETFLAGS": 0x40046602, "FS_IOC_FSSETXATTR": 0x401C5820,
+    "FS_IOC_SETVERSION": 0x40087602, "FS_IOC_ENABLE_VERITY": 0x40806685,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Numbers of one architecture; `column` says which of DENIED's."""
+    """Numbers of one architecture; `column` says which of the tables'."""
 
     architecture: int
     column: int
@@ -41,12 +50,17 @@ MACHINES = {
 }
 CLONE3 = 435  # everywhere
 
-# Allowed for the caller itself, which is called 0: number on x86-64, on AArch64, which argument.
-OWN_ONLY = {
-    "prlimit64": (302, 261, 0),
-    "sched_setaffinity": (203, 122, 0),
-    "setpriority": (141, 140, 1),
+# Allowed for the caller itself: number on x86-64, on AArch64, and what the arguments must be. The
+# caller is called 0; where a kind of target comes first, it must be a process, no group or user.
+OWN_ONLY: dict[str, tuple[int, int, dict[int, int]]] = {
+    "prlimit64": (302, 261, {0: 0}),
+    "sched_setaffinity": (203, 122, {0: 0}),
+    "sched_setparam": (142, 118, {0: 0}),
+    "sched_setattr": (314, 274, {0: 0}),
+    "setpriority": (141, 140, {0: 0, 1: 0}),
+    "ioprio_set": (251, 30, {0: 1, 1: 0}),
 }
+SCHED_SETSCHEDULER = (144, 119)
 
 # Name: number on x86-64, on AArch64; None: does not exist there.
 DENIED: dict[str, tuple[int | None, int | None]] = {
@@ -85,6 +99,18 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "clock_settime": (227, 112), "clock_adjtime": (305, 266), "settimeofday": (164, 170),
     "adjtimex": (159, 171), "iopl": (172, None), "ioperm": (173, None), "personality": (135, 92),
     "vhangup": (153, 58), "uselib": (134, None), "nfsservctl": (180, 42),
+    # files that may not be opened: whose they are, what is noted on them, what happens to them
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "removexattrat": (466, 466), "file_setattr": (469, 469), "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+}  # fmt: skip
+
+# For programs that start no others; compilers need these: linkers make what they write executable.
+DENIED_ALONE: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
 }  # fmt: skip
 
 
@@ -92,9 +118,10 @@ def filter_program(machine: str, *, alone: bool = False, shared: bool = True) ->
     """The BPF instructions for `machine`, as `platform.machine()` calls it; 8 bytes each.
 
     Listed calls answer EPERM, clone3 ENOSYS (libc then falls back to clone, whose flags a filter can
-    read). Calls of another architecture kill the process. `alone`: no new processes either (EAGAIN);
-    threads stay allowed. `shared` False: no memory that processes share and no file backs, which
-    nobody but a cgroup counts. Raises KeyError for a machine that has no numbers here.
+    read). Calls of another architecture kill the process. `alone`: no new processes either (EAGAIN;
+    threads stay allowed), and files keep their modes and times. `shared` False: no memory that
+    processes share and no file backs, which nobody but a cgroup counts. Raises KeyError for a machine
+    that has no numbers here.
     """
     m = MACHINES[machine]
     code = [
@@ -112,19 +139,17 @@ def filter_program(machine: str, *, alone: bool = False, shared: bool = True) ->
         for number in m.forks:
             code += _answer(number, FAIL | EAGAIN)
     code += _by_argument(m.clone, 0, [*forks, _op(RETURN, ALLOW)])
-    typing = [_op(JUMP_EQUAL, TIOCSTI, true=2), _op(JUMP_EQUAL, TIOCLINUX, true=1)]
-    code += _by_argument(m.ioctl, 1, [*typing, _op(RETURN, ALLOW), _op(RETURN, FAIL | EPERM)])
-    for *numbers, argument in OWN_ONLY.values():
-        own = [_op(JUMP_EQUAL, 0, false=1), _op(RETURN, ALLOW), _op(RETURN, FAIL | EPERM)]
-        code += _by_argument(numbers[m.column], argument, own)
+    listed = [_op(RETURN, ALLOW), _op(RETURN, FAIL | EPERM)]
+    code += _by_argument(m.ioctl, 1, [*_any_of(COMMANDS.values()), *listed])
+    for *numbers, wanted in OWN_ONLY.values():
+        code += _only_with(numbers[m.column], wanted)
+    code += _scheduler(SCHED_SETSCHEDULER[m.column])
     if not shared:
         both = [_op(JUMP_BITS, MAP_ANONYMOUS, false=2), _op(JUMP_BITS, MAP_SHARED, false=1)]
         code += _by_argument(m.mmap, 3, [*both, _op(RETURN, FAIL | EPERM), _op(RETURN, ALLOW)])
-    numbers = [number[m.column] for number in DENIED.values()]
-    listed = sorted(number for number in numbers if number is not None)
-    for i, number in enumerate(listed):  # every hit jumps over the others and over ALLOW
-        code.append(_op(JUMP_EQUAL, number, true=len(listed) - i))
-    code += [_op(RETURN, ALLOW), _op(RETURN, FAIL | EPERM)]
+    denied = DENIED | DENIED_ALONE if alone else DENIED
+    numbers = [number[m.column] for number in denied.values()]
+    code += [*_any_of(number for number in numbers if number is not None), *listed]
     return b"".join(code)
 
 
@@ -132,6 +157,33 @@ def _by_argument(number: int, argument: int, then: list[bytes]) -> list[bytes]:
     """For a call with this number, load the low half of an argument and go on with `then`, which returns."""
     then = [_op(LOAD, ARGUMENTS + 8 * argument), *then]
     return [_op(JUMP_EQUAL, number, false=len(then)), *then]
+
+
+def _any_of(values: Iterable[int]) -> list[bytes]:
+    """Skip the instruction after these if what is loaded is one of the values."""
+    some = sorted(values)
+    return [_op(JUMP_EQUAL, value, true=len(some) - i) for i, value in enumerate(some)]
+
+
+def _only_with(number: int, wanted: Mapping[int, int]) -> list[bytes]:
+    """Allow a call with this number only if the low halves of these arguments are as wanted."""
+    then: list[bytes] = []
+    for argument, value in wanted.items():
+        then += [_op(LOAD, ARGUMENTS + 8 * argument), _op(JUMP_EQUAL, value, true=1)]
+        then += [_op(RETURN, FAIL | EPERM)]
+    return [_op(JUMP_EQUAL, number, false=len(then) + 1), *then, _op(RETURN, ALLOW)]
+
+
+def _scheduler(number: int) -> list[bytes]:
+    """sched_setscheduler for the caller itself.
+
+    Mono names its threads by their ids when it asks for the usual scheduler, which they have, and
+    complains on stderr if that fails: it is told that it was done.
+    """
+    usual = [_op(LOAD, ARGUMENTS + 8), _op(JUMP_EQUAL, SCHED_OTHER, false=1)]
+    usual += [_op(RETURN, FAIL | DONE)]
+    own = [_op(JUMP_EQUAL, 0, false=1), _op(RETURN, ALLOW)]
+    return _by_argument(number, 0, [*own, *usual, _op(RETURN, FAIL | EPERM)])
 
 
 def _answer(number: int, answer: int) -> list[bytes]:

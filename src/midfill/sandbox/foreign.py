@@ -4,6 +4,9 @@ A pass needs all of: it compiled; it ended by itself, with status 0; nothing in 
 that a test failed; and the epilogue behind the tests wrote this run's secret word to descriptor 3. A
 program that lies in wait can still read that word in its own memory, so no verdict here is sealed.
 
+A compiler that complains of no line of the program may itself be what is broken, or its disk be full:
+it is believed if it still compiles the least of all programs.
+
 Programs that read standard input and print are run once per case; what is expected stays outside.
 """
 
@@ -11,11 +14,13 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midfill.sandbox.box import Box
 from midfill.sandbox.foreign_layout import Command, Layout, Source
 from midfill.sandbox.languages import Language, available, find_language
+from midfill.sandbox.processes import signal_name
 from midfill.sandbox.supervise import InfraError, printable
 from midfill.sandbox.verdict import Level, Limits, Outcome, Status, Verdict
 
@@ -30,7 +35,11 @@ _OUT_OF_MEMORY = re.compile(
     re.MULTILINE,
 )
 _MISNAMED = re.compile(r"(?:class|interface|enum|record) (\w+) is public, should be declared in")
-_SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
+# What compilers say where the machine fails them. Programs have their own ways to make them say it.
+_MACHINES_FAULT = re.compile(
+    r"No space left on device|Resource temporarily unavailable|Cannot allocate memory"
+    r"|[Cc]annot (fork|execute)|installation problem"
+)
 _LONGEST = 400  # characters of what a compiler or a program said that a verdict repeats
 
 
@@ -45,8 +54,8 @@ def judge_foreign(
     """What tests, appended to a program, say about it; never sealed.
 
     `entry_point` is not needed: the tests of these languages name what they call. Raises SandboxError
-    for a language that is not known; one whose toolchain is missing gives `infra`, as does a sandbox
-    that fails.
+    for a language that is not known; one whose toolchain is missing or broken gives `infra`, as does
+    a sandbox that fails.
     """
     if reason := available(language):
         return Verdict(status="infra", sealed=False, level=sandbox.level, detail=reason)
@@ -69,16 +78,31 @@ def _judge(sandbox: "Sandbox", code: str, tests: str, language: str, limits: Lim
             if second.passed:
                 said = "compiled the second way, without flags; the first: "
                 verdict = replace(second, detail=said + verdict.detail)
+    if verdict.status == "error" and run.doubtful and not compiles(sandbox, known):
+        verdict = replace(verdict, status="infra", detail=f"{_BROKEN}; {verdict.detail}")
     return verdict
 
 
+_BROKEN = "the compiler does not compile the least program either"
+
+
+def compiles(sandbox: "Sandbox", language: Language) -> bool:
+    """Whether the toolchain makes anything of the least program of its language."""
+    source = Source(code=language.least, tests="", word="least", memory_mb=512)
+    layout = language.lay_out(source)
+    with sandbox.box(_encoded(layout.files), _box_limits(Limits())) as box:
+        run = _Run(language, box, Limits(), source, sandbox.level)
+        return not run.compile(layout, layout.compile)
+
+
 def run_cases(
-    sandbox: "Sandbox", code: str, cases: Sequence[bytes], language: str, limits: Limits
+    sandbox: "Sandbox", code: str, cases: Sequence[bytes | int], language: str, limits: Limits
 ) -> list[Outcome]:
     """What a program does with each input on its standard input: compiled once, run once per case.
 
-    Where it cannot be compiled, every case has the compiler's outcome, with a detail that begins with
-    "compile"; where there is no toolchain or the sandbox fails, every outcome is `infra`.
+    An input is bytes, or the descriptor of a pipe, which is read while it fills. Where the program
+    cannot be compiled, every case has the compiler's outcome, with a detail that begins with
+    "compile"; where the toolchain is missing or broken, or the sandbox fails, all are `infra`.
     """
     if reason := available(language):
         return [Outcome(ended="infra", detail=reason)] * len(cases)
@@ -89,7 +113,7 @@ def run_cases(
 
 
 def _run_cases(
-    sandbox: "Sandbox", code: str, cases: Sequence[bytes], language: str, limits: Limits
+    sandbox: "Sandbox", code: str, cases: Sequence[bytes | int], language: str, limits: Limits
 ) -> list[Outcome]:
     known = find_language(language)
     word = secrets.token_hex(16)
@@ -100,10 +124,12 @@ def _run_cases(
         failed = run.compile(layout, layout.compile)
         if failed and layout.again:
             failed = run.compile(layout, layout.again)
-        if failed:
-            detail = f"compile: {_first_words(failed) or failed.detail}"
-            return [replace(failed, detail=detail)] * len(cases)
-        return [run.program(layout, case) for case in cases]
+        if not failed:
+            return [run.program(layout, case) for case in cases]
+    detail = f"compile: {_said_compiling(failed)}"
+    if run.doubtful and not compiles(sandbox, known):
+        failed, detail = replace(failed, ended="infra"), f"{_BROKEN}; {detail}"
+    return [replace(failed, detail=detail)] * len(cases)
 
 
 def _encoded(files: Mapping[str, str]) -> dict[str, bytes]:
@@ -129,14 +155,14 @@ class _Run:
         self.language, self.box, self.source = language, box, source
         self.level: Level = level
         self.limits = replace(limits, memory_mb=limits.memory_mb + language.runtime_mb)
+        self.doubtful = False  # whether what did not compile may be the compiler's own fault
 
     def verdict(self, layout: Layout, compile_commands: Sequence[Command]) -> Verdict:
         """Compile it this way, run it, and say what came of it."""
         failed = self.compile(layout, compile_commands)
         if failed:
             status: Status = "error" if failed.ended in ("exit", "signal") else failed.ended
-            words = _first_words(failed) or failed.detail or f"ended by {failed.ended}"
-            return self._verdict(failed, status, f"compile: {words}")
+            return self._verdict(failed, status, f"compile: {_said_compiling(failed)}")
         outcome = self.program(layout)
         status, detail = read_outcome(self.language, outcome, self.source.word.encode())
         if status == "timeout" and not detail:
@@ -171,20 +197,21 @@ class _Run:
                     self.box.write(name, data)
                 outcome = self._compile(renamed.compile[0], layout.environment)
             if not outcome.ok:
+                self.doubtful = _may_be_the_compilers(outcome, self.language)
                 return outcome
         return None
 
     def _compile(self, command: Command, environment: Mapping[str, str]) -> Outcome:
         return self.box.run(command, limits=COMPILING, environment=environment, address_space=False)
 
-    def program(self, layout: Layout, stdin: bytes = b"") -> Outcome:
+    def program(self, layout: Layout, stdin: bytes | int = b"") -> Outcome:
         """Run the compiled program."""
         outcome = self._command(layout.run, stdin)
         if outcome.ended == "infra" and layout.instead:
             outcome = self._command(layout.instead, stdin)
         return outcome
 
-    def _command(self, command: Command, stdin: bytes) -> Outcome:
+    def _command(self, command: Command, stdin: bytes | int) -> Outcome:
         return self.box.run(
             command, stdin=stdin, limits=self.limits, address_space=self.language.address_space
         )
@@ -194,6 +221,15 @@ def _misnamed(outcome: Outcome, source: Source) -> str | None:
     """What javac wants the file to be called, where that is why it failed."""
     found = None if outcome.ok else _MISNAMED.search(_text(outcome.stderr))
     return found[1] if found and found[1] != source.class_name else None
+
+
+def _may_be_the_compilers(failed: Outcome, language: Language) -> bool:
+    """Whether a compiler ended badly, but named no line of the program, or spoke of the machine."""
+    if failed.ended not in ("exit", "signal"):
+        return False
+    said = _text(failed.stderr + b"\n" + failed.stdout)
+    line = re.escape(Path(language.file).suffix) + r"[:(]\d"
+    return not re.search(line, said) or bool(_MACHINES_FAULT.search(said))
 
 
 def _text(data: bytes) -> str:
@@ -228,11 +264,16 @@ def _read_failure(
             return "wrong", _line(everything, found)
         if outcome.ended == "exit" and outcome.status == language.wrong_status:
             return "wrong", f"a test failed (exit status {outcome.status})"
-    how = f"exit status {outcome.status}"
-    if outcome.ended == "signal":
-        how = f"signal {_SIGNALS.get(outcome.status, outcome.status)}"
+    how = _how(outcome)
     words = _last_words(errors if errors.strip() else everything)
     return "error", f"{how}: {words}" if words else how
+
+
+def _how(outcome: Outcome) -> str:
+    """How a command ended, in words."""
+    if outcome.ended == "signal":
+        return signal_name(outcome.status)
+    return f"exit status {outcome.status}" if outcome.ended == "exit" else outcome.ended
 
 
 def _line(text: str, found: re.Match[str]) -> str:
@@ -250,6 +291,10 @@ def _first_words(outcome: Outcome) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\berror\b|Error:", line)]
     return _said("\n".join((errors or lines)[:3]))
+
+
+def _said_compiling(failed: Outcome) -> str:
+    return _first_words(failed) or failed.detail or _how(failed)
 
 
 _UNCAUGHT = re.compile(

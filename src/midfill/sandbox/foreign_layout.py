@@ -19,9 +19,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from midfill.sandbox.confine import ENVIRONMENT
+
 Command = tuple[str, ...]
 
-SEARCH = "/usr/local/bin:/usr/bin:/bin"  # the PATH inside; what lies elsewhere cannot be run there
+SEARCH = ENVIRONMENT["PATH"]  # what lies elsewhere cannot be run inside
 # Not Path.home(), which fails where a user has none.
 WARM_FOLDERS = (
     Path("/usr/local/lib/midfill"),

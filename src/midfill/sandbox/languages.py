@@ -32,6 +32,7 @@ class Language:
     name: str
     aliases: tuple[str, ...] = ()
     file: str  # what the program is called
+    least: str = ""  # a program that does nothing, for a compiler to show that it works
     needs: tuple[str, ...]  # commands, and files by their absolute paths
     version: tuple[str, ...] = ()  # the command that prints it
     lay_out: Callable[[Source], Layout]
@@ -65,6 +66,7 @@ LANGUAGES = {
             name="cpp",
             aliases=("c++", "cc", "cxx"),
             file="program.cpp",
+            least="int main() {}\n",
             needs=("g++", "gcc", "/usr/include/openssl/md5.h"),
             version=("g++", "--version"),
             lay_out=layout.lay_out_cpp,
@@ -73,6 +75,7 @@ LANGUAGES = {
         Language(
             name="java",
             file="Problem.java",
+            least="class Problem { public static void main(String[] words) {} }\n",
             needs=("javac", "java", JAVATUPLES),
             version=("java", "-version"),
             lay_out=layout.lay_out_java,
@@ -104,6 +107,7 @@ LANGUAGES = {
             name="csharp",
             aliases=("cs", "c#"),
             file="program.cs",
+            least="class Problem { static void Main() {} }\n",
             needs=("mcs", "mono", "/usr/lib/mono/4.5/System.Core.dll"),
             version=("mono", "--version"),
             lay_out=layout.lay_out_csharp,
@@ -138,6 +142,7 @@ LANGUAGES = {
             name="go",
             aliases=("golang", "go_test.go"),
             file="program_test.go",
+            least="package main\n",
             needs=("go",),
             version=("go", "version"),
             lay_out=layout.lay_out_go,
@@ -151,6 +156,7 @@ LANGUAGES = {
             name="rust",
             aliases=("rs",),
             file="program.rs",
+            least="fn main() {}\n",
             needs=("rustc", "gcc"),
             version=("rustc", "--version"),
             lay_out=layout.lay_out_rust,
@@ -163,6 +169,7 @@ LANGUAGES = {
             version=("Rscript", "--version"),
             lay_out=layout.lay_out_r,
             wrong=_mark(r"(is|are) not (all )?TRUE"),
+            failed=_mark(r"^Error( in\b| ?:).*"),  # caught by try(), which prints it and goes on
             unreadable=_mark(r"^Error: (unexpected|unmatched|invalid)"),
         ),
         Language(
@@ -198,6 +205,7 @@ LANGUAGES = {
         Language(
             name="d",
             file="program.d",
+            least="void main() {}\n",
             needs=("ldc2", "gcc"),
             version=("ldc2", "--version"),
             lay_out=layout.lay_out_d,
@@ -223,20 +231,23 @@ PAPER = ("python", "cpp", "java", "php", "typescript", "csharp", "bash", "javasc
 NO_TOOLCHAIN = ("swift", "julia", "scala")  # benchmarks have rows, Debian 12 has no usable compiler
 
 _OPENSSL = "/etc/ssl/openssl.cnf"  # node ends where it is there and may not be read
+_WARM = tuple(map(str, layout.WARM_FOLDERS))
 
-# Beside /usr, /bin, /lib* and /etc/alternatives: what toolchains read, where it is there.
+# What toolchains read, where it is there, beside what every program may: the system's programs and
+# libraries, and this Python's.
 READ_ONLY_PATHS: dict[str, tuple[str, ...]] = {
-    "python": tuple(dict.fromkeys((sys.prefix, sys.base_prefix, os.path.realpath(sys.executable)))),
+    "python": (os.path.realpath(sys.executable),),
+    "cpp": _WARM,
+    "go": _WARM,
     "javascript": (_OPENSSL,),
-    "typescript": (_OPENSSL,),
-    "java": ("/etc/java-17-openjdk",),
+    "typescript": (_OPENSSL, *_WARM),
+    "java": ("/etc/java-17-openjdk", *_WARM),
     "csharp": ("/etc/mono",),
     "php": ("/etc/php",),
     "r": ("/etc/R",),
     "perl": ("/etc/perl",),
     "d": ("/etc/ldc2.conf",),
     "racket": ("/etc/racket",),
-    "": ("/etc/ld.so.cache", *map(str, layout.WARM_FOLDERS)),
 }
 
 _NAMES = {

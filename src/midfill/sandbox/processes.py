@@ -1,16 +1,21 @@
-"""Trees of processes: what they use, and how to end them."""
+"""Trees of processes: what they use, how they ended, and how to end them."""
 
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Collection
 from pathlib import Path
 
+TICK = 0.02  # seconds between looks at what a tree of processes uses
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def descendants(root: int) -> list[int]:
-    """Process ids of the children of `root`, their children, and so on, as /proc shows them now."""
+    """Process ids of the children of `root`, their children, and so on, as /proc shows them now.
+
+    Every process stands behind its parent.
+    """
     found, at = [], [root]
     while at:
         children = _children(at.pop())
@@ -29,23 +34,43 @@ def _children(process: int) -> list[int]:
 
 
 class Usage:
-    """What a tree of processes uses, looked at again and again."""
+    """What a tree of processes uses, looked at again and again.
+
+    Children that lived between two looks count once their parent has waited for them. One whose parent
+    ignores SIGCHLD is in nobody's time when it ends: for those the clock alone is the limit.
+    """
 
     def __init__(self, root: int, *, with_root: bool) -> None:
         self.root, self.with_root = root, with_root
-        self.cpu_of: dict[
-            int, float
-        ] = {}  # the last seen time of each, so that the dead still count
+        # The last seen time of each, so that the dead still count. A number may be given twice.
+        self.cpu_of: dict[tuple[int, int], float] = {}
+        self.waited_for = 0.0  # the most that the living had, with the children they waited for
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of processor time up to the last look."""
+        return max(sum(self.cpu_of.values()), self.waited_for)
 
     def look(self) -> tuple[float, int]:
         """Seconds of processor time so far, and bytes of memory in use now, of all together."""
-        memory = 0
+        memory, living = 0, 0.0
+        # Parents first: a child that is waited for in between is missed once, never counted twice.
         for process in [self.root] * self.with_root + descendants(self.root):
             with contextlib.suppress(OSError, ValueError, IndexError):
                 fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-                self.cpu_of[process] = (int(fields[11]) + int(fields[12])) / _TICKS
+                own, waited_for = (
+                    (int(fields[at]) + int(fields[at + 1])) / _TICKS for at in (11, 13)
+                )
+                self.cpu_of[process, int(fields[19])] = own
+                living += own + waited_for
                 memory += _memory(process)
-        return sum(self.cpu_of.values()), memory
+        self.waited_for = max(self.waited_for, living)
+        return self.cpu_s, memory
+
+
+def time_of(process: int) -> float:
+    """Seconds of processor time of one process, without its children. Raises OSError."""
+    return time.clock_gettime((~process << 3) | 2)  # its clock, as clock_getcpuclockid makes it
 
 
 def _memory(process: int) -> int:
@@ -55,6 +80,23 @@ def _memory(process: int) -> int:
         if line.startswith(("RssAnon:", "RssShmem:")):
             kib += int(line.split()[1])
     return kib << 10
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal, for people; of those without one, its number."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    if signal.SIGRTMIN < number < signal.SIGRTMAX:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    return f"signal {number}"
+
+
+def ended_at_cpu_limit(status: int, cpu_s: float, limit_s: float) -> bool:
+    """Whether a process that ended with this status of `wait` did so for its processor time."""
+    if not os.WIFSIGNALED(status):
+        return False
+    number = os.WTERMSIG(status)
+    return number == signal.SIGXCPU or (number == signal.SIGKILL and cpu_s >= limit_s)
 
 
 def be_killed_first() -> None:
@@ -68,8 +110,8 @@ def be_killed_first() -> None:
 def end_all(unwaited: Collection[int] = (), spared: Collection[int] = ()) -> None:
     """Kill every descendant and wait for it, those it starts meanwhile too.
 
-    Children in `unwaited` are killed but not waited for, those in `spared` live on. This process must be the first of its pid
-    namespace, or a subreaper: then no orphan escapes.
+    Children in `unwaited` are killed but not waited for, those in `spared` live on. This process must
+    be the first of its pid namespace, or a subreaper: then no orphan escapes.
     """
     me = os.getpid()
     while True:

@@ -15,6 +15,7 @@ import os
 import queue
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from types import TracebackType
 from midfill.errors import SandboxError
 from midfill.sandbox.box import Box
 from midfill.sandbox.canaries import canaries
+from midfill.sandbox.languages import find_language
 from midfill.sandbox.supervise import InfraError
 from midfill.sandbox.verdict import Level, Limits, Verdict
 from midfill.sandbox.worker import Worker
@@ -42,12 +44,19 @@ class Sandbox:
     def __init__(
         self, workers: int | None = None, *, level: str | None = None, minimum: Level = "C"
     ) -> None:
+        self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        if self.workers < 1:
+            raise ValueError(f"workers is {workers}, and should be 1 or more")
         self.level: Level = available_level(level, minimum)
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self._closed = False
+        self._start_anew()
+        _sandboxes.add(self)
+
+    def _start_anew(self) -> None:
+        """Without any worker: at first, and in a child of this process, whose they are not."""
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         for _ in range(self.workers):
             self._idle.put(None)
-        self._closed = False
         self._turn = _Turn()
 
     def __enter__(self) -> "Sandbox":
@@ -89,7 +98,7 @@ class Sandbox:
         of the time: for tests that came with a benchmark whose digest is known, never for a user's or
         a model's. Source of the rules: DeepSeek-Coder-V2 §4.1; the seal is ours.
         """
-        if language not in ("python", "py"):
+        if find_language(language).name != "python":
             from midfill.sandbox.foreign import judge_foreign
 
             return self.confirmed(
@@ -148,9 +157,14 @@ class Sandbox:
             if self._closed:
                 raise InfraError("the sandbox is closed")
             if worker is None:
+                reason = why_not(self.level)
+                if reason:
+                    raise InfraError(f"level {self.level} is no longer given: {reason}")
                 worker = _start(self.level)
             yield worker
-        except BaseException:  # an interrupted run has left its worker in the middle of something
+        except BaseException as error:  # an interrupted run left its worker in the middle of it
+            if isinstance(error, InfraError):
+                forget_levels()
             if worker is not None:
                 worker.close()
             worker = None
@@ -211,8 +225,9 @@ def available_level(wanted: str | None, minimum: Level) -> Level:
     Raises SandboxError where it is not available or below `minimum`.
     """
     named = wanted or os.environ.get(LEVEL_VARIABLE)
-    if named and named not in LEVELS:
-        raise _refusal(f"there is no level {named!r}", f"levels are {', '.join(LEVELS)}")
+    for name in filter(None, (named, minimum)):
+        if name not in LEVELS:
+            raise _refusal(f"there is no level {name!r}", f"levels are {', '.join(LEVELS)}")
     if not sys.platform.startswith("linux"):
         raise _refusal("programs cannot be run safely on this system", "isolation needs Linux")
     reasons = []
@@ -234,19 +249,23 @@ def why_not(level: Level) -> str | None:
         return "it isolates nothing"
     with _probing:
         if level not in _known:
-            try:
-                worker = _start(level)
-                try:
-                    _known[level] = canaries(worker)
-                finally:
-                    worker.close()
-            except InfraError as fault:
-                _known[level] = str(fault)
+            _known[level] = _probe(level) and _probe(level)  # once more: it may have been busy
         return _known[level]
 
 
+def _probe(level: Level) -> str | None:
+    try:
+        worker = _start(level)
+        try:
+            return canaries(worker)
+        finally:
+            worker.close()
+    except InfraError as fault:
+        return str(fault)
+
+
 def forget_levels() -> None:
-    """Try the canaries again before the next sandbox: something has changed."""
+    """Try the canaries again before the next worker starts: the sandbox has failed."""
     with _probing:
         _known.clear()
 
@@ -275,6 +294,20 @@ def shared_sandbox() -> Sandbox:
             _shared = Sandbox()
             atexit.register(_shared.close)
         return _shared
+
+
+_sandboxes: weakref.WeakSet[Sandbox] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a child of this process: its workers are not ours, and whoever held a lock is not here."""
+    global _shared, _sharing, _probing
+    _shared, _sharing, _probing = None, threading.Lock(), threading.Lock()
+    for sandbox in list(_sandboxes):
+        sandbox._start_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def judge(

@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+from midfill.sandbox.calls import pack
 from midfill.sandbox.channel import Channel
 from midfill.sandbox.codec import CodecError
 
@@ -86,7 +87,7 @@ def follow(channel: Channel, deadline: float, sinks: list[Sink]) -> dict[str, An
             if left <= 0:
                 if told:
                     raise InfraError("the worker does not end its run")
-                channel.send({"do": "stop"})
+                channel.send_bytes(pack({"do": "stop"}))
                 told, deadline = True, time.monotonic() + GRACE_S
                 continue
             ready = [key.data for key, _ in waiting.select(left)]

@@ -1,37 +1,33 @@
 """The tests' side of a sealed verdict: runs the tests, and calls the program through proxies.
 
-The program is another process. A proxy sends the arguments of a call and gets a value, so a test
-compares values that this side built: no object of the program, no operator that it defined, no frame
-it could walk. The verdict is what this side's own control flow comes to.
+The program is another process, and a test compares values that this side built. The verdict is what
+this side's own control flow comes to.
 """
 
 import ast
 import builtins
 import contextlib
+import inspect
 import random
 import re
 import sys
 import traceback
 import types
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from midfill.sandbox.candidate import MODULE
-from midfill.sandbox.channel import Channel, ClosedError
-from midfill.sandbox.codec import CodecError, Token, decode, encode, pack
+from midfill.sandbox import candidate
+from midfill.sandbox.channel import Channel
+from midfill.sandbox.codec import encode
+from midfill.sandbox.proxies import Gone, Link, Program, Unreadable, UnsuitableError, proxies
 
 TESTS = "<tests>"
-_CHECK, _NAME = "check", "tests"
-_MOST_NAMES = 10_000
-
-
-class Gone(BaseException):
-    """The program ended before the tests did; no test may catch this."""
-
-
-class Unreadable(BaseException):
-    """The program answered with something that is no answer."""
+MODULE, _CHECK = "tests", "check"
+_NO_CALL = (
+    "the tests never call the program: give assert lines, check(candidate), test_ functions without "
+    "arguments, or unittest classes"
+)
 
 
 def run(tests: str, entry_point: str | None, report: Channel, calls: Channel) -> None:
@@ -39,54 +35,54 @@ def run(tests: str, entry_point: str | None, report: Channel, calls: Channel) ->
     random.seed(0)  # the same inputs each time, and with them the same verdict
     link = Link(calls)
     status, detail = _verdict(tests, entry_point, link)
-    if link.seen and status in ("wrong", "error"):
-        detail = f"{detail}\n{link.seen}"
+    if link.last and status in ("wrong", "error"):
+        name, value = link.last
+        detail = f"{detail}\nthe last call of {name} returned {_short(_shown(value))}"
     report.send((status, detail))
 
 
-def _verdict(tests: str, entry_point: str | None, link: "Link") -> tuple[str, str]:
-    try:
-        code = compile(tests, TESTS, "exec")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return "infra", f"the tests are not Python: {error}"
+def _verdict(tests: str, entry_point: str | None, link: Link) -> tuple[str, str]:
     lines = tests.splitlines()
     try:
-        _run_tests(code, tests, entry_point, link)
+        _run_tests(_compiled(tests), tests, entry_point, link)
     except Gone:
         return "gone", "the program ended before the tests did"
     except Unreadable as problem:
-        return "error", f"the program's answer cannot be read: {problem}"
-    except _UnsuitableError as problem:
-        return "infra", str(problem)
+        return "error", _short(f"the program's answer cannot be read: {problem}")
+    except UnsuitableError as problem:
+        return "infra", _short(str(problem))
     except MemoryError:
         return "memory", "out of memory" + _place(lines)
     except SystemExit as end:
-        return ("pass", "") if not end.code else ("wrong", f"the tests ended with {end.code!r}")
+        if end.code:
+            return "wrong", _short(f"the tests ended with {end.code!r}")
     except BaseException as error:
         if error is link.raised:
-            return "error", f"{link.said}{_place(lines)}"
+            return "error", f"{_short(link.said, 2000)}{_place(lines)}"
         name = type(error).__name__
         said = _short(str(error))
         return "wrong", (f"{name}: {said}" if said else name) + _place(lines)
+    if not link.calls:
+        return "infra", _NO_CALL
     return "pass", ""
 
 
-def _run_tests(code: types.CodeType, tests: str, entry_point: str | None, link: "Link") -> None:
-    names = {"__name__": _NAME, "__builtins__": builtins}
-    names |= _proxies(code, entry_point, link)
-    sys.modules[_NAME] = types.ModuleType(_NAME)
-    sys.modules[MODULE] = _Program(MODULE, link)
+def _compiled(tests: str) -> types.CodeType:
+    try:
+        return compile(tests, TESTS, "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UnsuitableError(f"the tests are not Python: {error}") from None
+
+
+def _run_tests(code: types.CodeType, tests: str, entry_point: str | None, link: Link) -> None:
+    stand_ins = proxies(code, entry_point, link)
+    module = types.ModuleType(MODULE)
+    names = module.__dict__
+    names |= {"__builtins__": builtins} | stand_ins
+    sys.modules[MODULE] = module
+    sys.modules[candidate.MODULE] = Program(candidate.MODULE, link)
     exec(code, names, _Keeping(names, entry_point))  # type: ignore[arg-type]
-    ran = _run_what_was_defined(tests, names, entry_point)
-    if not ran and not link.calls:
-        raise _UnsuitableError(
-            "the tests never call the program: give assert lines, check(candidate), test_ functions "
-            "without arguments, or unittest classes"
-        )
-
-
-class _UnsuitableError(BaseException):
-    """Tests that say nothing about the program; no test may catch this."""
+    _run_what_was_defined(tests, names, stand_ins, entry_point)
 
 
 class _Keeping:
@@ -110,60 +106,51 @@ class _Keeping:
         del self.names[name]
 
 
-def _proxies(code: types.CodeType, entry_point: str | None, link: "Link") -> dict[str, Any]:
-    """What stands for the names that the tests use and the program has."""
-    used = {name for name in _used(code) if not hasattr(builtins, name)}
-    wanted = sorted(used | ({entry_point} if entry_point else set()))[:_MOST_NAMES]
-    kinds = link.ask("names", wanted)
-    if not isinstance(kinds, dict):
-        raise Unreadable("it does not say which names it has")
-    if entry_point and entry_point not in kinds:
-        link.fail("NameError", f"NameError: the program defines no {entry_point}")
-    found = {}
-    for name in wanted:
-        if kinds.get(name) == "class":
-            found[name] = Class(name, link)
-        elif kinds.get(name) == "function":
-            found[name] = _function(name, link)
-        elif kinds.get(name) == "value":
-            found[name] = link.ask("value", name)
-    return found
-
-
-def _used(code: types.CodeType) -> Iterator[str]:
-    """Names that a code object and those within it refer to."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _used(constant)
-
-
-def _run_what_was_defined(tests: str, names: dict[str, Any], entry_point: str | None) -> bool:
+def _run_what_was_defined(
+    tests: str, names: dict[str, Any], stand_ins: dict[str, Any], entry_point: str | None
+) -> None:
     """Call check(candidate), test functions and test classes that the text defines and does not run."""
-    ran = False
-    if _own(names.get(_CHECK)) and not _calls_at_top(tests, _CHECK):
+    own = {
+        name: value
+        for name, value in names.items()
+        if callable(value)
+        and value is not stand_ins.get(name)
+        and getattr(value, "__module__", None) == MODULE
+    }
+    if _CHECK in own and not _calls_at_top(tests, _CHECK):
         if entry_point is None:
-            raise _UnsuitableError("the tests define check(candidate): name the entry point")
-        names[_CHECK](names[entry_point])
-        ran = True
-    for name, value in list(names.items()):
+            raise UnsuitableError("the tests define check(candidate): name the entry point")
+        _finished(_CHECK, own[_CHECK](names[entry_point]))
+    for name, value in own.items():
         if isinstance(value, type) and issubclass(value, unittest.TestCase):
-            if value.__module__ == _NAME:
-                _run_case(value)
-                ran = True
-        elif name.startswith("test") and _own(value):
-            if _calls_at_top(tests, name):
-                continue
-            if value.__code__.co_argcount - len(value.__defaults__ or ()) > 0:
-                raise _UnsuitableError(f"{name} wants arguments, which nobody here gives")
-            value()
-            ran = True
-    return ran
+            _run_case(value)
+        elif isinstance(value, type):
+            if name.lower().startswith("test") and any(
+                part.startswith("test") for part in dir(value)
+            ):
+                raise UnsuitableError(f"{name} is no unittest.TestCase: nobody here runs its tests")
+        elif name.startswith("test") and not _calls_at_top(tests, name):
+            if _wants_arguments(value):
+                raise UnsuitableError(f"{name} wants arguments, which nobody here gives")
+            _finished(name, value())
 
 
-def _own(value: object) -> bool:
-    """Whether it is a function that the tests' text defines; a proxy of the program's is none."""
-    return isinstance(value, types.FunctionType) and value.__code__.co_filename == TESTS
+def _wants_arguments(function: Callable) -> bool:
+    given = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    wanted = inspect.signature(function, follow_wrapped=False).parameters.values()
+    return any(p.default is p.empty and p.kind not in given for p in wanted)
+
+
+def _finished(name: str, returned: object) -> None:
+    """Raises where calling a test has only made something that would have to be run, too."""
+    if (
+        inspect.isawaitable(returned)
+        or inspect.isgenerator(returned)
+        or inspect.isasyncgen(returned)
+    ):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        raise UnsuitableError(f"{name} is asynchronous or a generator: nobody here runs those")
 
 
 def _calls_at_top(tests: str, name: str) -> bool:
@@ -180,191 +167,39 @@ def _calls_at_top(tests: str, name: str) -> bool:
 
 def _run_case(case: type[unittest.TestCase]) -> None:
     """Run a test class; raises what its first failing test raised."""
-    for test in unittest.defaultTestLoader.loadTestsFromTestCase(case):
-        assert isinstance(test, unittest.TestCase)
-        test.debug()
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
+    for test in suite:
+        method = inspect.unwrap(getattr(test, test._testMethodName))  # type: ignore[attr-defined]
+        awaited = isinstance(test, unittest.IsolatedAsyncioTestCase)
+        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method) or (
+            inspect.iscoroutinefunction(method) and not awaited
+        ):  # fmt: skip
+            raise UnsuitableError(f"{method.__name__} of {case.__name__} is never run to its end")
+    result = _First()
+    suite.run(result)
+    if result.failure is not None:
+        raise result.failure
 
 
-class Link:
-    """Asks the program and reads its answers."""
+class _First(unittest.TestResult):
+    """Stops at the first failure and keeps it, with the frames that it came through."""
 
-    def __init__(self, calls: Channel) -> None:
-        self.channel = calls
-        self.number = 0
-        self.calls = 0
-        self.seen = ""  # the last answer, for people
-        self.raised: BaseException | None = None  # the last exception that came from the program
-        self.said = ""
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: BaseException | None = None
 
-    def ask(self, verb: str, *arguments: object, find: Callable[[int], object] = Token) -> Any:
-        """The value of an answer. Raises what the program raised, Gone, or Unreadable."""
-        return self._ask(verb, arguments, find)[0]
+    def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        self.failure = self.failure or err[1]
+        self.stop()
 
-    def call(self, verb: str, target: tuple, args: tuple, kwargs: dict, find: Callable[[int], object]) -> Any:  # fmt: skip
-        """Call something of the program; arguments that it changed are changed here."""
-        self.calls += 1
-        try:
-            packed = pack((args, kwargs), _token_of)
-        except CodecError as problem:
-            if "too" in str(problem):  # which the program's own values may have made it
-                raise Unreadable(f"as an argument, {problem}") from None
-            raise _UnsuitableError(f"an argument of the tests cannot cross: {problem}") from None
-        value, after = self._ask(verb, (*target, packed), find)
-        if after is not None:
-            try:
-                changed = decode(after, find)
-                for old, new in zip((*args, *kwargs.values()), (*changed[0], *changed[1].values()), strict=True):  # type: ignore[index]  # fmt: skip
-                    _restore(old, new, 0)
-            except (CodecError, ValueError, TypeError, AttributeError, LookupError) as problem:
-                raise Unreadable(f"the arguments afterwards: {problem}") from None
-        name = target[-1]
-        self.seen = f"the last call of {name} returned {_short(_shown(value))}"
-        return value
+    addFailure = addError  # noqa: N815
 
-    def _ask(self, verb: str, arguments: tuple, find: Callable[[int], object]) -> tuple[Any, Any]:
-        self.number += 1
-        try:
-            self.channel.send((self.number, verb, *arguments))
-            answer = decode(self.channel.receive_bytes(), find)
-        except ClosedError:
-            raise Gone from None
-        except CodecError as problem:
-            raise Unreadable(str(problem)) from None
-        match answer:
-            case (int(number), "value", value, after) if number == self.number:
-                return value, after
-            case (int(number), "raised", str(kind), str(said)) if number == self.number:
-                self.fail(kind, said)
-            case (int(number), "unreadable", str(said)) if number == self.number:
-                raise Unreadable(said)
-        raise Unreadable("it is no answer to what was asked")
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
+        if err is not None:
+            self.addError(test, err)
 
-    def fail(self, kind: str, said: str) -> None:
-        """Raise the builtin exception of this name here."""
-        cause = getattr(builtins, kind, RuntimeError)
-        if kind == "MemoryError":
-            raise MemoryError(said)
-        if not (isinstance(cause, type) and issubclass(cause, Exception)):
-            cause = RuntimeError  # SystemExit of the program must not end the tests
-        try:
-            error = cause(said.partition(": ")[2])
-        except TypeError:  # those that want more than a text
-            error = RuntimeError(said)
-        self.raised, self.said = error, said
-        raise error
-
-
-class Opaque:
-    """An object that stayed with the program: true, and equal to itself only.
-
-    It can be iterated, over a list of its items that is asked for once, because `list(f(x))` and
-    `set(f(x))` are the usual ways to test a generator.
-    """
-
-    __slots__ = ("_items", "_link", "_number")
-
-    def __init__(self, number: int, link: Link) -> None:
-        object.__setattr__(self, "_number", number)
-        object.__setattr__(self, "_link", link)
-        object.__setattr__(self, "_items", None)
-
-    def __iter__(self) -> Iterator:
-        if self._items is None:
-            items = self._link.ask("items", Token(self._number), find=_opaque(self._link))
-            object.__setattr__(self, "_items", items)
-        if not isinstance(self._items, list):
-            raise Unreadable("its items are no list")
-        return iter(self._items)
-
-    def __repr__(self) -> str:
-        return "<an object of the program>"
-
-
-class Instance(Opaque):
-    """An object whose class the tests name: its attributes and methods can be used."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        link, token = self._link, Token(self._number)
-        value, method = link._ask("attribute", (token, name), _instance(link))
-        if method == "method":
-            return lambda *args, **kwargs: link.call("method", (token, name), args, kwargs, _instance(link))  # fmt: skip
-        return value
-
-    def __setattr__(self, name: str, value: object) -> None:
-        self._link.ask("set", Token(self._number), name, _token_of(value) if isinstance(value, Opaque) else value)  # fmt: skip
-
-
-class Class:
-    """Stands for a class of the program."""
-
-    def __init__(self, name: str, link: Link) -> None:
-        self.__name__ = name
-        self._link = link
-
-    def __call__(self, *args: object, **kwargs: object) -> Any:
-        """An instance of it, which stays with the program."""
-        return self._link.call("call", (self.__name__,), args, kwargs, _instance(self._link))
-
-
-class _Program(types.ModuleType):
-    """`from solution import f`, for tests that import what they test."""
-
-    def __init__(self, name: str, link: Link) -> None:
-        super().__init__(name)
-        self.__dict__["_link"] = link
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        kinds = self.__dict__["_link"].ask("names", [name])
-        link = self.__dict__["_link"]
-        kind = kinds.get(name) if isinstance(kinds, dict) else None
-        if kind is None:
-            raise AttributeError(f"the program defines no {name}")
-        if kind == "value":
-            return link.ask("value", name)
-        return Class(name, link) if kind == "class" else _function(name, link)
-
-
-def _function(name: str, link: Link) -> Callable:
-    def function(*args: object, **kwargs: object) -> Any:
-        return link.call("call", (name,), args, kwargs, _opaque(link))
-
-    function.__name__ = function.__qualname__ = name
-    return function
-
-
-def _opaque(link: Link) -> Callable[[int], object]:
-    return lambda number: Opaque(number, link)
-
-
-def _instance(link: Link) -> Callable[[int], object]:
-    return lambda number: Instance(number, link)
-
-
-def _token_of(value: object) -> object:
-    """How an argument that is no value crosses: as the token it came with."""
-    return Token(value._number) if isinstance(value, Opaque) else value
-
-
-def _restore(old: object, new: object, depth: int) -> None:
-    """Give the tests' own lists, dicts and sets the content that the program left in its copies."""
-    if type(old) is list and type(new) is list:
-        if len(old) == len(new):
-            for i, (one, other) in enumerate(zip(old, new, strict=True)):
-                if type(one) in (list, dict, set) and type(one) is type(other):
-                    _restore(one, other, depth + 1)
-                elif not isinstance(one, Opaque):
-                    old[i] = other
-        else:
-            old[:] = new
-    elif type(old) in (dict, set) and type(old) is type(new):
-        old.clear()  # type: ignore[attr-defined]
-        old.update(new)  # type: ignore[attr-defined]
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
+        self.addError(test, (None, AssertionError("it should have failed, and did not"), None))
 
 
 def _place(lines: list[str]) -> str:

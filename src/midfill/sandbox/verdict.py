@@ -1,15 +1,20 @@
 """What a run may use, and what is said about it afterwards."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 Status = Literal["pass", "wrong", "error", "timeout", "memory", "infra"]
 Level = Literal["A", "B", "C-strict", "C", "D"]
 
+_MOST = 1 << 31  # of any limit
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one run may use. Time-outs follow `cpu_s`; `wall_s` only ends what does not compute."""
+    """What one run may use. Time-outs follow `cpu_s`; `wall_s` only ends what does not compute.
+
+    Raises ValueError for what is no positive number: to the kernel 0 often means "as much as it likes".
+    """
 
     cpu_s: float = 3.0  # seconds of processor time, of the whole process tree
     wall_s: float = 10.0  # seconds by the clock
@@ -18,6 +23,14 @@ class Limits:
     files: int = 4096  # that may lie in it
     processes: int = 64  # and threads, at one time
     output_kb: int = 1024  # kept of what is printed; the rest is read and dropped
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            whole = isinstance(field.default, int)
+            if not isinstance(value, int if whole else int | float) or not 0 < value < _MOST:
+                kind = "whole number" if whole else "number"
+                raise ValueError(f"{field.name} is {value!r}, and should be a {kind} above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +49,8 @@ class Verdict:
     output: str = ""  # what the program printed, cut, without control characters
     cpu_s: float = 0.0
     wall_s: float = 0.0
-    first: "Verdict | None" = (
-        None  # of a time-out that was run again alone: the one that does not count
-    )
+    # Of a time-out that was run again alone: the one that does not count.
+    first: "Verdict | None" = None
 
     @property
     def passed(self) -> bool:

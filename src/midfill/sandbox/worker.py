@@ -6,26 +6,31 @@ messages are values of the codec.
 
 import contextlib
 import dataclasses
+import errno
+import io
 import itertools
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from midfill.sandbox import cgroup
+from midfill.sandbox.calls import pack
 from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.codec import CodecError
 from midfill.sandbox.confine import ENVIRONMENT, HOME, OTHER_HOME
 from midfill.sandbox.languages import READ_ONLY_PATHS
 from midfill.sandbox.places import remove_tree
+from midfill.sandbox.processes import ended_at_cpu_limit, signal_name
 from midfill.sandbox.supervise import GRACE_S, InfraError, Sink, follow, printable
 from midfill.sandbox.verdict import Level, Limits, Status, Verdict
 
@@ -42,34 +47,53 @@ class Worker:
     Raises InfraError where it cannot be started at this level.
     """
 
-    def __init__(self, level: Level, read: Iterable[str] = ()) -> None:
+    def __init__(self, level: Level) -> None:
         self.level: Level = level
-        self.group = cgroup.make(os.urandom(4).hex()) if level == "A" else None
-        if level == "A" and self.group is None:
+        with ExitStack() as made, ExitStack() as theirs:
+            self._start(made, theirs)
+            self._made = made.pop_all()
+        self.allowed: tuple[int, int] | None = None
+        self.base = cgroup.settled(self.group) if self.group else 0
+        _workers.add(self)
+
+    def _start(self, made: ExitStack, theirs: ExitStack) -> None:
+        """Start its processes; `made` undoes that, `theirs` closes what is only for them."""
+        self.group = cgroup.make(os.urandom(4).hex()) if self.level == "A" else None
+        if self.level == "A" and self.group is None:
             raise InfraError("no cgroup with memory and pids can be made here")
-        spaces = level in ("A", "B")
-        self.scratch = None if spaces else tempfile.mkdtemp(prefix=f"midfill-{os.getpid()}-")
-        control, theirs = socket.socketpair()
-        their_alive, self._alive = os.pipe()  # they wait for its end, which comes with ours
-        uid = None
+        if self.group:
+            made.callback(self.group.remove)
+        spaces = self.level in ("A", "B")
+        scratch = None
+        if not spaces:
+            scratch = tempfile.mkdtemp(prefix=f"midfill-{os.getpid()}-")
+            made.callback(remove_tree, scratch)  # as its keeper does, unless somebody ended that
+        self.uid = None
         if os.getuid() == 0:
-            uid = FIRST_UID + UIDS * os.getpid() + next(_numbers) % UIDS
-        if uid is not None and self.scratch:
-            os.chown(self.scratch, uid, uid)
-        self.python, packages = _interpreter(readable_by_all=uid is not None and not spaces)
-        shown = [*readable(), *read]
-        there = filter(os.path.exists, shown)
+            self.uid = FIRST_UID + UIDS * os.getpid() + next(_numbers) % UIDS
+            if scratch:
+                os.chown(scratch, self.uid, self.uid)
+        read_by_all = self.uid is not None and not spaces
+        self.python, packages = _interpreter(readable_by_all=read_by_all)
+        shown = readable()
+        there = filter(os.path.exists, shown)  # Path.exists raises where one may not even look
         hidden = any(f"{path}/".startswith(f"{HOME}/") for path in there)
         home = OTHER_HOME if hidden else HOME
+        ours, control = socket.socketpair()
+        self.control = Channel(ours)
+        reading, writing = os.pipe()  # they wait for its end, which comes with ours
+        alive, self.alive = io.FileIO(reading), io.FileIO(writing, "w")
+        theirs.enter_context(control)
+        theirs.enter_context(alive)
         settings = {
             "home": home,
             "supervisor": os.getpid(),  # for whoever reads the list of processes
-            "control": theirs.fileno(),
-            "alive": their_alive,
+            "control": control.fileno(),
+            "alive": alive.fileno(),
             "namespaces": spaces,
             "read": shown,
-            "uid": uid,
-            "scratch": self.scratch,
+            "uid": self.uid,
+            "scratch": scratch,
             "cgroups": self.group.folders if self.group else [],
         }
         source = str(Path(__file__).parents[2])
@@ -78,7 +102,7 @@ class Worker:
             "from midfill.sandbox.keeper import main; main(sys.argv[1:])"
         )
         environment = ENVIRONMENT | {"MIDFILL_SOURCE": source, "OPENBLAS_NUM_THREADS": "1"}
-        environment |= dict.fromkeys(("HOME", "TMPDIR"), self.scratch or home)
+        environment |= dict.fromkeys(("HOME", "TMPDIR"), scratch or home)
         self.keeper = subprocess.Popen(
             [self.python, "-I", "-S", "-c", start, json.dumps(settings)],
             env=environment,
@@ -86,24 +110,20 @@ class Worker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=(theirs.fileno(), their_alive),
+            pass_fds=(control.fileno(), alive.fileno()),
             start_new_session=True,
         )
+        made.callback(self._wait_for_keeper)
+        made.callback(self.alive.close)
+        made.callback(self.control.close)
         theirs.close()
-        os.close(their_alive)
-        self.control = Channel(control)
-        control.settimeout(START_S)
+        ours.settimeout(START_S)
         try:
             ready = self.control.receive()
         except (ClosedError, CodecError, TimeoutError):
-            words = self._words()
-            self.close()
-            raise InfraError(f"the worker did not start: {words}") from None
+            raise InfraError(f"the worker did not start: {self._words()}") from None
         if not isinstance(ready, dict) or ready.get("problem"):
-            self.close()
             raise InfraError(f"the worker cannot be confined: {ready}")
-        self.allowed: tuple[int, int] | None = None
-        self.base = cgroup.settled(self.group) if self.group else 0
 
     def _words(self) -> str:
         """What the keeper said before it ended."""
@@ -114,21 +134,22 @@ class Worker:
 
     def close(self) -> None:
         """End it, and wait until what it used is gone."""
+        self._made.close()
+
+    def abandon(self) -> None:
+        """Leave it to another process, of which this one is a fork."""
+        self._made = ExitStack()
+        self.alive.close()
         self.control.close()
-        if self._alive >= 0:
-            os.close(self._alive)
-            self._alive = -1
+
+    def _wait_for_keeper(self) -> None:
         try:
             self.keeper.wait(GRACE_S + 5)
         except subprocess.TimeoutExpired:
             self.keeper.kill()
             self.keeper.wait()
-        if self.keeper.stderr:
-            self.keeper.stderr.close()
-        if self.scratch:  # the keeper has done both, unless somebody ended it
-            remove_tree(self.scratch)
-        if self.group:
-            self.group.remove()
+        assert self.keeper.stderr is not None
+        self.keeper.stderr.close()
 
     def sealed(
         self,
@@ -151,9 +172,14 @@ class Worker:
             report, their_report = _pair(opened)
             sink, their_output = Sink.pipe(opened, limits.output_kb << 10)
             theirs = (their_source.fileno(), their_output.fileno(), their_report.fileno())
-            message = {"do": "pair", "limits": dataclasses.asdict(limits), "kept": trusted}
+            message = {
+                "do": "pair",
+                "limits": _items(limits),
+                "kept": trusted,
+                "numpy": "numpy" in code or "numpy" in tests,
+            }
             try:
-                self.control.send(message, theirs)
+                self.control.send_bytes(pack(message), theirs)
                 for end in (their_source, their_report, their_output):
                     end.close()
                 for channel, text in ((source, code), (report, (tests, entry_point))):
@@ -178,7 +204,7 @@ class Worker:
             status=status,
             sealed=True,
             level=level,
-            detail=printable(detail.encode()),
+            detail=printable(detail.encode("utf-8", "replace")),
             output=sink.text(),
             cpu_s=found.get("program", {}).get("cpu_s", 0.0),
             wall_s=time.monotonic() - started,
@@ -192,12 +218,16 @@ class Worker:
             self.base + (limits.memory_mb + limits.disk_mb + 64) * _MIB,
             limits.processes + 8,
         )
-        try:
-            if wanted != self.allowed:
+        deadline = time.monotonic() + GRACE_S
+        while wanted != self.allowed:
+            try:
                 self.group.allow(*wanted)
                 self.allowed = wanted
-        except (OSError, ValueError) as error:
-            raise InfraError(f"the cgroup is gone: {error}") from None
+            except (OSError, ValueError) as error:
+                busy = getattr(error, "errno", None) == errno.EBUSY  # the last run still ends
+                if not busy or time.monotonic() > deadline:
+                    raise InfraError(f"the cgroup is gone: {error}") from None
+                time.sleep(0.002)
         return self.kills()
 
     def kills(self) -> int:
@@ -206,6 +236,24 @@ class Worker:
             return self.group.kills() if self.group else 0
         except (OSError, ValueError) as error:
             raise InfraError(f"the cgroup is gone: {error}") from None
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a child of the supervisor: no worker is its own, and none may wait for its end."""
+    for worker in list(_workers):
+        worker.abandon()
+    _workers.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@lru_cache(8)
+def _items(limits: Limits) -> dict[str, Any]:
+    return dataclasses.asdict(limits)
 
 
 def _pair(opened: ExitStack) -> tuple[Channel, Channel]:
@@ -227,7 +275,9 @@ def _pair_status(found: Mapping[str, Any], said: Any, limits: Limits) -> tuple[S
         return "timeout", f"{whose} used {limits.cpu_s:g} s of processor time"
     if over in ("program memory", "tests memory"):
         return "memory", f"more than {limits.memory_mb} MB"
-    if not (isinstance(said, tuple) and len(said) == 2 and said[0] in _SAID):
+    if not (
+        isinstance(said, tuple) and len(said) == 2 and said[0] in _SAID and isinstance(said[1], str)
+    ):
         if _at_cpu_limit(found.get("tests", program), limits):
             return "timeout", f"the tests used {limits.cpu_s:g} s of processor time"
         return "error", "the tests came to no end" + _how(found.get("tests"))
@@ -240,11 +290,7 @@ _SAID = ("pass", "wrong", "error", "memory", "infra", "gone")
 
 
 def _at_cpu_limit(side: Mapping[str, Any], limits: Limits) -> bool:
-    status = side["status"]
-    if not os.WIFSIGNALED(status):
-        return False
-    killed = os.WTERMSIG(status)
-    return killed == signal.SIGXCPU or (killed == signal.SIGKILL and side["cpu_s"] >= limits.cpu_s)
+    return ended_at_cpu_limit(side["status"], side["cpu_s"], limits.cpu_s)
 
 
 def _how(side: Mapping[str, Any] | None) -> str:
@@ -252,7 +298,7 @@ def _how(side: Mapping[str, Any] | None) -> str:
     if side is None:
         return ""
     if os.WIFSIGNALED(side["status"]):
-        return f": {signal.Signals(os.WTERMSIG(side['status'])).name}"
+        return f": {signal_name(os.WTERMSIG(side['status']))}"
     return f": exit status {os.WEXITSTATUS(side['status'])}"
 
 

@@ -10,35 +10,33 @@ import contextlib
 import gc
 import os
 import select
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from midfill.sandbox import box_init, candidate, linux, trial
+from midfill.sandbox import linux
+from midfill.sandbox.calls import unpack
 from midfill.sandbox.channel import Channel, ClosedError
-from midfill.sandbox.confine import (
-    Plan,
-    lock_in,
-    own_directory,
-    set_limits,
-    settle_worker,
-    show_processes,
-)
+from midfill.sandbox.child import Child
+from midfill.sandbox.codec import CodecError
+from midfill.sandbox.confine import DEVICES, Plan, settle_worker
 from midfill.sandbox.places import remove_tree
-from midfill.sandbox.processes import Usage, be_killed_first, end_all
+from midfill.sandbox.processes import TICK, end_all
+from midfill.sandbox.rehearsal import rehearse
+from midfill.sandbox.side import Side
 from midfill.sandbox.verdict import Limits
 
-TICK = 0.02  # seconds between looks at what a run uses
 WARM = (
     "bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq io "
     "itertools json math operator random re statistics string textwrap traceback types typing unittest"
 ).split()
-KEPT = Limits(cpu_s=1e6, memory_mb=1024)  # of a process that is kept for trusted tests
 COUNT_S = 1.0  # how long a count of the user's other threads is good for
+TRIES = 2  # to have two processes that live
+MOST_ENDING = 3  # processes that may still be ending when the next run begins
 _MIB = 1 << 20
 
 
@@ -49,10 +47,14 @@ class Zygote:
         self.control = Channel.of(control)
         self.others, self.counted = 0, -COUNT_S
         self.examiner: Side | None = None
+        self.ahead: dict[str, Side] = {}  # forked for the next run, with the limits of the last
+        self.ahead_limits = Limits()
         self.ending: list[Side] = []  # killed, but not waited for yet
         self.plan = plan
         self.home = plan.scratch or plan.home
-        self.everything = ["/"] if plan.namespaces else [*plan.read, "/dev", "/proc/self"]
+        devices = [f"/dev/{name}" for name in DEVICES]
+        self.read = ("/",) if plan.namespaces else (*plan.read, *devices)
+        self.spaces = linux.NEWPID | linux.NEWNS if plan.namespaces else 0
 
     def serve(self, problem: str | None) -> None:
         """Say that it is ready, or why it cannot be, then do what is asked until nobody asks."""
@@ -65,200 +67,176 @@ class Zygote:
             linux.prctl(linux.CHILD_SUBREAPER, 1)
             self.warm()
         self.control.send({"problem": problem})
-        runs: dict[str, Callable] = {"pair": self.pair, "box": self.box}
         with contextlib.suppress(ClosedError):
             while True:
-                request, descriptors = self.control.receive_all()
-                self.reap()
-                assert isinstance(request, dict)
-                try:
-                    answer = runs[request["do"]](request, descriptors)
-                except OSError as error:  # no fork, no memory: of this machine, not of the program
-                    answer = {"infra": f"{error.filename or 'fork'}: {error.strerror}"}
-                self.control.send(answer)
+                packed, descriptors = self.control.receive_all()
+                request = unpack(packed)
+                if request["do"] != "stop":  # that came too late for a run that is over
+                    self.answer(request, descriptors)
 
-    def reap(self) -> None:
-        """Wait for what was left to end."""
+    def answer(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        """Do one run, say what came of it, and prepare the next."""
+        limits = Limits(**request["limits"])
+        try:
+            self.reap(wait=request["do"] == "box")
+            if request["do"] == "box":
+                self.control.send(self.box(limits, *descriptors))
+                return
+            if request["numpy"]:
+                self.import_numpy()
+            self.control.send(self.pair(limits, descriptors, kept=request["kept"]))
+            self.fork_ahead(limits, ("program",) if request["kept"] else ("program", "tests"))
+        except OSError as error:  # no fork, no memory: of this machine, not of the program
+            self.control.send({"infra": f"{error.filename or 'fork'}: {error.strerror}"})
+
+    def reap(self, *, wait: bool = False) -> None:
+        """Forget those that have ended. In a cgroup what they used counts until they have: wait."""
         for side in self.ending:
-            os.close(side.handle)
-            os.waitpid(side.process, 0)
-        self.ending = []
+            if wait or self.plan.cgroup or len(self.ending) > MOST_ENDING:
+                side.reap()
+            else:
+                side.has_gone()
+        self.ending = [side for side in self.ending if not side.gone]
 
     def warm(self) -> None:
         """Import what programs are likely to, once for all of them."""
         for name in WARM:
             __import__(name)
-        with contextlib.suppress(ImportError):
-            __import__("numpy")
         linux.drop_bounding_set()
         linux.prepare_filters()
-        self.ruleset = linux.landlock_ruleset(self.everything)
-        self.nothing = os.open("/dev/null", os.O_RDWR)
+        self.ruleset = linux.landlock_ruleset(self.read)
+        nothing = os.open("/dev/null", os.O_RDWR)
         for number in range(3):
-            os.dup2(self.nothing, number)
+            os.dup2(nothing, number)
+        os.close(nothing)
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.path[:] = [path for path in sys.path if path != os.environ.get("MIDFILL_SOURCE")]
         os.environ.pop("MIDFILL_SOURCE", None)
+        rehearse()
+        self.freeze()
+
+    def import_numpy(self) -> None:
+        """Import it for all programs from here on; without it a fork costs a fifth less."""
+        if "numpy" not in sys.modules:
+            with contextlib.suppress(ImportError):
+                __import__("numpy")
+            self.drop_ahead()
+            self.freeze()
+
+    def freeze(self) -> None:
+        """Keep the garbage collector of children away from what is here, and measure that."""
         gc.collect()
         gc.freeze()
-        self.size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf(
-            "SC_PAGE_SIZE"
-        )
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        self.size = pages * os.sysconf("SC_PAGE_SIZE")
 
-    def pair(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    def pair(self, limits: Limits, descriptors: list[int], *, kept: bool) -> dict[str, Any]:
         """A program and its tests, each in a process of its own, with a line between them."""
-        code, output, report = descriptors
-        limits = Limits(**request["limits"])
-        tests_end, program_end = Channel.pair()
-        self.count_others()
-        fresh = linux.NEWPID | linux.NEWNS if self.plan.namespaces else 0
         sides: list[Side] = []
         try:
-            program = linux.clone(fresh)
-            if program == 0:
-                keep = (program_end.fileno(), code)
-                _only(lambda: self._program(limits, keep, output, alone=not fresh))
-            sides.append(Side("program", program))
-            if request["kept"]:
-                sides.append(self._examiner())
-                sides[-1].begin((tests_end.fileno(), report))
+            for _ in range(
+                TRIES
+            ):  # one that waited may have been killed: by the kernel, for memory
+                sides = []
+                try:
+                    sides.append(self._side("program", limits))
+                    sides.append(self._examiner() if kept else self._side("tests", limits))
+                    _introduce(sides, descriptors)
+                    break
+                except ClosedError:
+                    self._drop(sides)
+                except OSError:
+                    self._drop(sides)
+                    raise
             else:
-                hidden = 0 if linux.landlock_version() >= 6 else fresh & linux.NEWPID
-                tests = linux.clone(hidden)
-                if tests == 0:
-                    _only(lambda: self._tests(limits, (tests_end.fileno(), report)))
-                sides.append(Side("tests", tests))
-        except (OSError, ClosedError):
-            for side in sides:
-                side.kill()
-                os.waitpid(side.process, 0)
-            self.examiner = None
-            raise
+                raise OSError(0, "it ended before it began", "a process of its own")
         finally:
-            for end in (tests_end, program_end):
-                end.close()
             for descriptor in descriptors:
                 os.close(descriptor)
         return self._watch(sides, limits)
 
-    def count_others(self) -> None:
-        """How many threads this user has beside us: without a user namespace its limit counts them."""
+    def _drop(self, sides: list[Side]) -> None:
+        for side in sides:
+            side.kill()
+            side.reap()
+        if self.examiner in sides:
+            self.examiner = None
+
+    def _side(self, role: str, limits: Limits) -> Side:
+        """A confined process that waits for its part: the one that was forked ahead, or a new one."""
+        if limits != self.ahead_limits:
+            self.drop_ahead()
+        side = self.ahead.pop(role, None)
+        stale = not self.plan.namespaces and side and time.monotonic() > side.born + COUNT_S
+        if side is not None and not stale:
+            with contextlib.suppress(ClosedError):
+                side.settle()
+                return side
+        self._drop([side] if side else [])
+        side = self._fork(role, limits)
+        try:
+            side.settle()
+        except (OSError, ClosedError):
+            self._drop([side])
+            raise
+        return side
+
+    def fork_ahead(self, limits: Limits, roles: tuple[str, ...]) -> None:
+        """Fork what the next run will need if it is like the last, while nobody waits for it."""
+        self.ahead_limits = limits
+        for role in roles:
+            with contextlib.suppress(OSError):
+                self.ahead[role] = self._fork(role, limits)
+
+    def drop_ahead(self) -> None:
+        """End the processes that wait for a run that will not come."""
+        self._drop(list(self.ahead.values()))
+        self.ahead = {}
+
+    def _fork(self, role: str, limits: Limits) -> Side:
+        child = self.child()
+        if role == "program":
+            return _forked(role, self.spaces, lambda line: child.program(limits, line))
+        # A program must not reach its tests; these need no place of their own.
+        hidden = 0 if linux.landlock_version() >= 6 else self.spaces & linux.NEWPID
+        return _forked(role, hidden, lambda line: child.tests(limits, line))
+
+    def child(self) -> Child:
+        """What the next child is to know."""
         if not self.plan.namespaces and time.monotonic() > self.counted + COUNT_S:
             self.others, self.counted = _of_this_user(), time.monotonic()
+        return Child(self.plan, self.home, self.read, self.ruleset, self.size, self.others)
 
-    def _program(self, limits: Limits, keep: tuple[int, int], output: int, *, alone: bool) -> None:
-        self._begin(limits, keep, output, alone=alone)
-        source = Channel.of(4)
-        code = source.receive()
-        source.close()
-        assert isinstance(code, str)
-        candidate.run(code, Channel.of(3))
-
-    def _tests(self, limits: Limits, keep: tuple[int, int]) -> None:
-        self._begin(limits, keep, None, alone=True, tests=True)
-        line = Channel.of(4)
-        tests, entry_point = line.receive()  # type: ignore[misc]
-        trial.run(tests, entry_point, line, Channel.of(3))
-
-    def _examiner(self) -> "Side":
+    def _examiner(self) -> Side:
         """The process that is kept for tests that midfill vouches for; started when it is first needed."""
         if self.examiner is None:
-            ours, theirs = Channel.pair()
-            process = linux.clone(0)
-            if process == 0:
-                _only(lambda: self._examine(theirs.fileno()))
-            theirs.close()
-            self.examiner = Side("tests", process, ours)
+            self.examiner = _forked("tests", 0, self.child().examine, kept=True)
+            try:
+                self.examiner.settle()
+            except (OSError, ClosedError):
+                self._drop([self.examiner])
+                raise
         return self.examiner
 
-    def _examine(self, line: int) -> None:
-        self._begin(KEPT, (line,), None, alone=True, tests=True)
-        runs = Channel.of(3)
-        while True:
-            _, (calls, report) = runs.receive_all()
-            said, asked = Channel.of(report), Channel.of(calls)
-            tests, entry_point = said.receive()  # type: ignore[misc]
-            trial.run(tests, entry_point, said, asked)
-            said.close()
-            asked.close()
-            gc.collect()
-            runs.send("done")
-
-    def box(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    def box(self, limits: Limits, link: int) -> dict[str, Any]:
         """A directory of its own, and a first process in it that runs programs when asked."""
-        (link,) = descriptors
-        limits = Limits(**request["limits"])
-        fresh = linux.NEWPID | linux.NEWNS if self.plan.namespaces else 0
-        self.count_others()
-        home = tempfile.mkdtemp(dir=self.plan.scratch) if self.plan.scratch else self.home
-        init = linux.clone(fresh)
+        child = self.child()
+        if self.plan.scratch:
+            child = replace(child, home=tempfile.mkdtemp(dir=self.plan.scratch))
+        init = linux.clone(self.spaces)
         if init == 0:
-            _only(lambda: self._init(limits, link, home))
+            _only(lambda: child.box(limits, link))
         os.close(link)
         found = self._watch([Side("init", init)], None)
+        if not self.plan.namespaces:  # then its processes may outlive it
+            kept = [self.examiner] if self.examiner else []
+            end_all(spared=[side.process for side in (*kept, *self.ahead.values())])
         if self.plan.scratch:
-            remove_tree(home)
+            remove_tree(child.home)
         return found
 
-    def _init(self, limits: Limits, link: int, home: str) -> None:
-        if not self.plan.namespaces:
-            linux.prctl(linux.PARENT_DIES, signal.SIGKILL)
-        self._own_place(limits)
-        os.dup2(link, 3)
-        os.closerange(4, 1 << 20)
-        linux.drop_capabilities()
-        place = box_init.Place(
-            directory=home,
-            read=tuple(self.everything),
-            write=(home, "/dev/null"),
-            others=self.others,
-            exact=self.plan.cgroup,
-        )
-        box_init.serve(Channel.of(3), place)
-
-    def _own_place(self, limits: Limits) -> None:
-        if self.plan.namespaces:
-            own_directory(limits, self.home)
-            show_processes()
-
-    def _begin(
-        self,
-        limits: Limits,
-        keep: tuple[int, ...],
-        output: int | None,
-        *,
-        alone: bool,
-        tests: bool = False,
-    ) -> None:
-        """What the child of a fork does before anything of others: its place, its limits, its lock."""
-        if not self.plan.namespaces:  # in one, it ends with the zygote anyway
-            linux.prctl(linux.PARENT_DIES, signal.SIGKILL)
-        if self.plan.cgroup and not tests:
-            be_killed_first()
-        if not alone:
-            self._own_place(limits)
-        os.setsid()
-        shown = self.nothing if output is None else output
-        for number, descriptor in enumerate((self.nothing, shown, shown, *keep)):
-            os.dup2(descriptor, 64 + number)
-        ruleset = None
-        if alone:
-            ruleset = 64 + 3 + len(keep)
-            os.dup2(self.ruleset, ruleset)
-        for number in range(3 + len(keep)):
-            os.dup2(64 + number, number)
-        os.closerange(3 + len(keep), ruleset or 64)
-        os.closerange((ruleset or 64) + 1, 1 << 20)
-        processes = limits.processes + self.others
-        memory = self.size + (limits.memory_mb + (64 if tests else 0)) * _MIB
-        set_limits(limits, memory=memory, processes=processes, file_mb=16)
-        if ruleset is None:
-            ruleset = linux.landlock_ruleset(self.everything, [self.home, "/dev/null"])
-        lock_in(ruleset, alone=alone, shared=self.plan.cgroup)
-        gc.enable()
-
-    def _watch(self, sides: "list[Side]", limits: Limits | None) -> dict[str, Any]:
+    def _watch(self, sides: list[Side], limits: Limits | None) -> dict[str, Any]:
         """Wait until all sides have ended; the others end with the last one, all with a limit."""
         waiting = select.poll()
         waiting.register(self.control, select.POLLIN | select.POLLHUP)
@@ -271,30 +249,28 @@ class Zygote:
             done = [side for side in sides if side.ready(ready)]
             found |= {side.name: side.ended(waiting) for side in done}
             sides = [side for side in sides if side not in done]
-            if leader in done:
-                _kill(sides)
-                if self.plan.namespaces:  # nobody can meet them: they may end while we go on
-                    found |= {side.name: side.ending(waiting) for side in sides}
-                    self.ending += sides
-                    break
-            if self.control.fileno() in ready:
-                with contextlib.suppress(Exception):
-                    self.control.receive()  # it says that time is up, or is closed
-                found.setdefault("over", "stop")
-                _kill(sides)
-            elif limits is not None and not ready:
-                over = self._over(sides, limits)
-                if over:
-                    found.setdefault("over", over)
-                    _kill(sides)
-        if self.examiner is not None and self.examiner.over:
+            over = self._over(sides, limits, ready) if leader in sides else None
+            if over:
+                found.setdefault("over", over)
+            if over or leader not in sides:
+                for side in sides:
+                    side.kill()
+            if leader in done:  # the others are dead, if not yet gone, and reach nobody
+                found |= {side.name: side.ending(waiting) for side in sides}
+                self.ending += sides
+                break
+        if self.examiner is not None and self.examiner.gone:
             self.examiner = None
-        if not self.plan.namespaces:
-            end_all(spared=[self.examiner.process] if self.examiner else [])
         return found
 
-    def _over(self, sides: "list[Side]", limits: Limits) -> str | None:
-        """Which limit a side of a pair has passed."""
+    def _over(self, sides: list[Side], limits: Limits | None, ready: set[int]) -> str | None:
+        """Whether we are told to stop, or which limit a side of a pair has passed."""
+        if self.control.fileno() in ready:
+            with contextlib.suppress(CodecError, ClosedError):
+                self.control.receive_bytes()  # it says that time is up, or is closed
+            return "stop"
+        if limits is None or ready:
+            return None
         for side in sides:
             cpu_s, memory = side.usage.look()
             if cpu_s - side.cpu_before > limits.cpu_s:
@@ -304,70 +280,26 @@ class Zygote:
         return None
 
 
-class Side:
-    """One process of a run, watched from outside; `line` leads to one that is kept between runs."""
-
-    def __init__(self, name: str, process: int, line: Channel | None = None) -> None:
-        self.name, self.process, self.line = name, process, line
-        self.handle = os.pidfd_open(process)
-        self.usage = Usage(process, with_root=True)
-        self.cpu_before = 0.0
-        self.over = False
-
-    def begin(self, descriptors: tuple[int, ...]) -> None:
-        """Give a kept process its next run."""
-        assert self.line is not None
-        self.cpu_before = time.clock_gettime(_clock_of(self.process))
-        self.line.send(None, descriptors)
-
-    def watch(self, waiting: select.poll) -> None:
-        """Have `waiting` tell when this side has done its part of a run."""
-        waiting.register(self.handle, select.POLLIN)
-        if self.line is not None:
-            waiting.register(self.line, select.POLLIN)
-
-    def ready(self, descriptors: set[int]) -> bool:
-        """Whether one of these says so."""
-        return self.handle in descriptors or (
-            self.line is not None and self.line.fileno() in descriptors
-        )
-
-    def ended(self, waiting: select.poll) -> dict[str, Any]:
-        """How it ended its part, and what that took. One that is kept goes on if it has not died."""
-        waiting.unregister(self.handle)
-        if self.line is not None:
-            waiting.unregister(self.line)
-            with contextlib.suppress(ClosedError):
-                self.line.receive()
-                used = time.clock_gettime(_clock_of(self.process)) - self.cpu_before
-                return {"status": 0, "cpu_s": used}
-            self.line.close()
-        self.over = True
-        os.close(self.handle)
-        _, status, used = os.wait4(self.process, 0)
-        return {"status": status, "cpu_s": used.ru_utime + used.ru_stime - self.cpu_before}
-
-    def ending(self, waiting: select.poll) -> dict[str, Any]:
-        """As `ended`, of one that has just been killed and need not be waited for."""
-        waiting.unregister(self.handle)
-        used = 0.0
-        with contextlib.suppress(OSError):  # it may have gone meanwhile
-            used = time.clock_gettime(_clock_of(self.process))
-        return {"status": signal.SIGKILL.value, "cpu_s": max(used, sum(self.usage.cpu_of.values()))}
-
-    def kill(self) -> None:
-        """End it."""
-        os.kill(self.process, signal.SIGKILL)
+def _introduce(sides: list[Side], descriptors: list[int]) -> None:
+    """Give a program and its tests what they are to run, and a line between them."""
+    code, output, report = descriptors
+    tests_end, program_end = Channel.pair()
+    try:
+        sides[0].begin((program_end.fileno(), code, output))
+        sides[1].begin((tests_end.fileno(), report))
+    finally:
+        tests_end.close()
+        program_end.close()
 
 
-def _kill(sides: list[Side]) -> None:
-    for side in sides:
-        side.kill()
-
-
-def _clock_of(process: int) -> int:
-    """The clock of a process's own time, as clock_getcpuclockid makes it."""
-    return (~process << 3) | 2
+def _forked(name: str, spaces: int, body: Callable[[Channel], None], *, kept: bool = False) -> Side:
+    """A child that does `body` with its end of a line to us."""
+    ours, theirs = Channel.pair()
+    process = linux.clone(spaces)
+    if process == 0:
+        _only(lambda: body(theirs))
+    theirs.close()
+    return Side(name, process, ours, kept=kept)
 
 
 def _only(body: Callable[[], None]) -> NoReturn:

@@ -1,12 +1,19 @@
 """One program in the sandbox: what it printed, or what its tests say."""
 
+import contextlib
 import dataclasses
+import io
+import os
+import select
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from midfill.errors import ConfigError, SandboxError
 from midfill.sandbox import Limits, Outcome, Sandbox, Verdict
 from midfill.sandbox.languages import LANGUAGES, find_language
+from midfill.sandbox.processes import signal_name
 from midfill.sandbox.supervise import printable
 from midfill.sandbox.verdict import Level
 from midfill.terminal import show
@@ -73,8 +80,60 @@ def _language_of(file: Path) -> str:
 def _run(sandbox: Sandbox, code: str, language: str, limits: Limits) -> Outcome:
     from midfill.sandbox.foreign import run_cases
 
-    given = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
-    return run_cases(sandbox, code, [given], language, limits)[0]
+    with _handed_on() as given:
+        return run_cases(sandbox, code, [given], language, limits)[0]
+
+
+@contextlib.contextmanager
+def _handed_on() -> Iterator[bytes | int]:
+    """What comes on stdin, for a program to read: all of it, or a pipe that fills as it comes.
+
+    The program gets neither our terminal nor our files themselves.
+    """
+    try:
+        ours = sys.stdin.fileno() if sys.stdin else None
+    except io.UnsupportedOperation:  # no file, but text of whoever calls us
+        yield sys.stdin.buffer.read()
+        return
+    if ours is None or _in_background(ours):  # the terminal would stop us for reading
+        yield b""
+        return
+    theirs, filling = os.pipe()
+    os.set_blocking(filling, False)
+    over, end = os.pipe()
+    copier = threading.Thread(target=_copy, args=(ours, filling, over), daemon=True)
+    copier.start()
+    try:
+        yield theirs
+    finally:
+        os.close(end)
+        copier.join()
+        for descriptor in (theirs, over):
+            os.close(descriptor)
+
+
+def _in_background(descriptor: int) -> bool:
+    """Whether this is our terminal, and another program's turn."""
+    try:
+        return os.tcgetpgrp(descriptor) != os.getpgrp()
+    except OSError:
+        return False
+
+
+def _copy(ours: int, filling: int, over: int) -> None:
+    """Write what comes on `ours` to `filling` until its end, or that of whoever holds `over`."""
+    with contextlib.suppress(OSError), os.fdopen(filling, "wb", buffering=0):
+        while data := _when_ready(ours, select.POLLIN, over) and os.read(ours, 1 << 16):
+            while data and _when_ready(filling, select.POLLOUT, over):
+                data = data[os.write(filling, data) :]
+
+
+def _when_ready(descriptor: int, event: int, over: int) -> bool:
+    """Wait for it; False where `over` comes first."""
+    waiting = select.poll()
+    waiting.register(descriptor, event)
+    waiting.register(over, 0)  # its end is always told
+    return over not in dict(waiting.poll())
 
 
 def _show_run(outcome: Outcome, level: Level, *, json: bool, quiet: bool) -> int:
@@ -89,10 +148,9 @@ def _show_run(outcome: Outcome, level: Level, *, json: bool, quiet: bool) -> int
         print(printed, end="")
         print(errors, end="", file=sys.stderr)
         if not outcome.ok:
-            how = {"exit": f"exit status {outcome.status}", "signal": f"signal {outcome.status}"}
-            show.note(
-                f"{how.get(outcome.ended, outcome.ended)}  {outcome.detail}".rstrip(), quiet=quiet
-            )
+            ways = {"exit": f"exit status {outcome.status}", "signal": signal_name(outcome.status)}
+            how = ways.get(outcome.ended, outcome.ended)
+            show.note(f"{how}  {outcome.detail}".rstrip(), quiet=quiet)
     return int(not outcome.ok)
 
 
@@ -103,9 +161,8 @@ def _show_verdict(verdict: Verdict, *, json: bool, quiet: bool) -> int:
         show.as_json(dataclasses.asdict(verdict))
         return int(not verdict.passed)
     seal = "sealed" if verdict.sealed else "not sealed"
-    print(
-        f"{verdict.status}  ({seal}, level {verdict.level}, {verdict.cpu_s:.2f} s of processor time)"
-    )
+    used = f"{verdict.cpu_s:.2f} s of processor time"
+    print(f"{verdict.status}  ({seal}, level {verdict.level}, {used})")
     if not quiet and verdict.detail:
         print("\n".join(f"  {line}" for line in verdict.detail.splitlines()))
     if not quiet and verdict.output:
