@@ -170,10 +170,10 @@ def _run_case(case: type[unittest.TestCase]) -> None:
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
     for test in suite:
         method = inspect.unwrap(getattr(test, test._testMethodName))  # type: ignore[attr-defined]
-        awaited = isinstance(test, unittest.IsolatedAsyncioTestCase)
-        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method) or (
-            inspect.iscoroutinefunction(method) and not awaited
-        ):  # fmt: skip
+        unawaited = inspect.iscoroutinefunction(method) and not isinstance(
+            test, unittest.IsolatedAsyncioTestCase
+        )
+        if unawaited or inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
             raise UnsuitableError(f"{method.__name__} of {case.__name__} is never run to its end")
     result = _First()
     suite.run(result)
