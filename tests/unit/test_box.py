@@ -144,6 +144,11 @@ def test_usage_counts_the_dead_once():
     assert 0.12 < usage.cpu_s < 1.0  # 40 children of 6 ms, and an interpreter
 
 
+def test_programs_of_a_box_are_the_first_to_go_when_there_is_no_memory(box: Box):
+    told = box.run(("sh", "-c", "cat /proc/self/oom_score_adj"))
+    assert told.stdout == b"900\n", told
+
+
 # --- how they end -----------------------------------------------------------------------------------
 
 

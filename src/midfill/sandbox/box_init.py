@@ -191,8 +191,9 @@ def _become(
     why = "it could not be locked in"
     try:
         linux.prctl(linux.PARENT_DIES, signal.SIGKILL)
-        if place.exact:
-            be_killed_first()
+        linux.prctl(linux.DUMPABLE, 1)  # else its files in /proc belong to nobody here
+        be_killed_first()
+        linux.prctl(linux.DUMPABLE, 0)
         os.setsid()
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, 64 + number)
