@@ -357,6 +357,13 @@ def run(
     entry_point: Annotated[
         str | None, typer.Option(help="The function that check(candidate) gets.")
     ] = None,
+    sealed: Annotated[
+        bool,
+        typer.Option(
+            "--sealed/--unsealed",
+            help="Unsealed: Python tests in the program's own process, which could forge what they say.",
+        ),
+    ] = True,
     cpu: Annotated[float, typer.Option(help="Seconds of processor time.")] = 3.0,
     wall: Annotated[float, typer.Option(help="Seconds by the clock.")] = 10.0,
     memory: Annotated[int, typer.Option(help="MB, of all its processes together.")] = 512,
@@ -377,7 +384,9 @@ def run(
     from midfill.terminal.run import limits_of, run_file
 
     limits = limits_of(cpu, wall, memory)
-    return run_file(file, tests, language, entry_point, limits, level, json=json, quiet=quiet)
+    return run_file(
+        file, tests, language, entry_point, limits, level, sealed=sealed, json=json, quiet=quiet
+    )
 
 
 @app.command()

@@ -143,7 +143,7 @@ def test_readers_that_do_not_read_stop_nobody_else(app: Any):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.connect((host, int(port)))
             sock.sendall(head.encode() + content)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while not all_paused(worker, count) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert all_paused(worker, count), worker.load

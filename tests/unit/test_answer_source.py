@@ -34,10 +34,10 @@ QUICK = Patience(tries=3, timeout_s=2.0, first_s=0.01, longest_s=0.05)
 USER = ({"role": "user", "content": "say something"},)
 
 
-def questions(count: int, **more: Any) -> list[Question]:
+def questions(count: int, tokens: int = 12, **more: Any) -> list[Question]:
     texts = [f"def f{i}(x):\n    return " + "x + " * i for i in range(count)]
     return [
-        Question(prompt=Prompt(text=text, max_tokens=12, **more), seed=i)
+        Question(prompt=Prompt(text=text, max_tokens=tokens, **more), seed=i)
         for i, text in enumerate(texts)
     ]
 
@@ -80,7 +80,7 @@ def test_a_batch_is_written_together(tiny_coder: Coder):
 
     def made(batch: int) -> int:
         before = tiny_coder.scheduler.counters.steps
-        list(LocalSource(tiny_coder, batch=batch).answers(questions(8), GREEDY))
+        list(LocalSource(tiny_coder, batch=batch).answers(questions(8, tokens=60), GREEDY))
         return tiny_coder.scheduler.counters.steps - before
 
     alone, together = made(1), made(8)

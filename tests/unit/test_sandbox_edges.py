@@ -156,6 +156,38 @@ def test_classes_and_exceptions_of_the_program_can_be_used(sandbox: Sandbox, tes
     assert sandbox.judge(OWN, tests).passed, sandbox.judge(OWN, tests)
 
 
+IDENTITY = "held = object()\ndef same(x): return held\n" + OWN
+
+
+@pytest.mark.parametrize(
+    ("tests", "entry_point"),
+    [
+        ("assert same(1) is same(2)\nassert isinstance(make(1), Point)", None),
+        ("def check(candidate): assert candidate(1) is held", "same"),
+        ("def test_it(): assert same(1) is held", None),
+        (
+            "import unittest\nclass T(unittest.TestCase):\n    def test_it(self): assert same(1) is held",
+            None,
+        ),
+    ],
+)
+def test_unsealed_tests_meet_the_very_objects(sandbox: Sandbox, tests: str, entry_point: str):
+    if sandbox.level == "C-strict":
+        pytest.skip("level C-strict runs no commands")
+    told = sandbox.judge(IDENTITY, tests, entry_point, sealed=False)
+    assert (told.status, told.sealed) == ("pass", False), told
+    other = IDENTITY.replace("return held", "return 0").replace("Point(x)", "0")
+    assert sandbox.judge(other, tests, entry_point, sealed=False).status == "wrong"
+    assert (
+        sandbox.judge("import os\nos._exit(0)", tests, entry_point, sealed=False).status == "error"
+    )
+
+
+def test_unsealed_tests_that_cannot_be_run_say_nothing(sandbox: Sandbox):
+    for tests in ("def check(candidate): pass", "def ("):
+        assert sandbox.judge(RIGHT, tests, sealed=False).status == "infra"
+
+
 RAW = """
 import sys
 line = sys._getframe(1).f_locals["calls"]

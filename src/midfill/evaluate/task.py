@@ -42,6 +42,7 @@ class Program:
     language: str = "python"
     limits: Limits = field(default_factory=Limits)
     trusted_tests: bool = False  # nothing but the benchmark's own data is in them
+    sealed: bool = True  # False: Python tests that need the program's own process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,9 @@ def key_of(work: Program | Work, level: str) -> bytes:
     """The name of a verdict: SHA-256 of everything that decides it. Parses: for one thread at a time."""
     if isinstance(work, Program):
         code = _meaning(work.code) if work.language == "python" else work.code
-        content = identity_of(code, work.tests, work.entry_point, work.language, work.limits)
+        content = identity_of(
+            code, work.tests, work.entry_point, work.language, work.limits, work.sealed
+        )
     else:
         content = work.identity()
     whole = identity_of(content, tools_of(work.language), judge_version(), level)

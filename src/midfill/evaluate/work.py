@@ -65,6 +65,7 @@ def _judge(work: Program | Work, sandbox: "Sandbox") -> Score:
             language=work.language,
             limits=work.limits,
             trusted_tests=work.trusted_tests,
+            sealed=work.sealed,
         )
         return score_of(verdict)
     return work.judge(sandbox)

@@ -26,6 +26,7 @@ from midfill.sandbox.box import Box
 from midfill.sandbox.canaries import canaries
 from midfill.sandbox.languages import find_language
 from midfill.sandbox.supervise import InfraError
+from midfill.sandbox.unsealed import self_running
 from midfill.sandbox.verdict import Level, Limits, Verdict
 from midfill.sandbox.worker import Worker
 
@@ -87,6 +88,7 @@ class Sandbox:
         limits: Limits = DEFAULT_LIMITS,
         *,
         trusted_tests: bool = False,
+        sealed: bool = True,
     ) -> Verdict:
         """What tests say about a program.
 
@@ -96,15 +98,28 @@ class Sandbox:
         program, so their verdicts are not sealed. A time-out counts when it happens again with
         nothing else running. `trusted_tests` are run without a fork of their own, which saves a third
         of the time: for tests that came with a benchmark whose digest is known, never for a user's or
-        a model's. Source of the rules: DeepSeek-Coder-V2 §4.1; the seal is ours.
+        a model's. `sealed` False runs Python tests in the program's own process, for those that need its
+        very objects, and believes what comes of it. Source of the rules: DeepSeek-Coder-V2 §4.1; the seal is ours.
         """
-        if find_language(language).name != "python":
-            from midfill.sandbox.foreign import judge_foreign
-
+        python = find_language(language).name == "python"
+        if python and sealed:
             return self.confirmed(
-                lambda: judge_foreign(self, code, tests, entry_point, language, limits)
+                lambda: self._sealed(code, tests, entry_point, limits, trusted_tests)
             )
-        return self.confirmed(lambda: self._sealed(code, tests, entry_point, limits, trusted_tests))
+        from midfill.sandbox.foreign import judge_foreign
+
+        if python:
+            if self.level == "C-strict":
+                detail = "unsealed Python needs a level that runs commands: A, B or C"
+                return Verdict(status="infra", sealed=False, level=self.level, detail=detail)
+            try:
+                tests = self_running(tests, entry_point)
+            except (SyntaxError, ValueError, RecursionError) as error:
+                detail = f"the tests cannot be run: {error}"
+                return Verdict(status="infra", sealed=False, level=self.level, detail=detail)
+        return self.confirmed(
+            lambda: judge_foreign(self, code, tests, entry_point, language, limits)
+        )
 
     def confirmed(self, run: Callable[[], Verdict]) -> Verdict:
         """What `run` gives; after a time-out, what it gives again with nothing else running here."""
@@ -316,6 +331,8 @@ def judge(
     entry_point: str | None = None,
     language: str = "python",
     limits: Limits = DEFAULT_LIMITS,
+    *,
+    sealed: bool = True,
 ) -> Verdict:
     """What tests say about a program; `Sandbox.judge` with a sandbox that is kept for the next call."""
-    return shared_sandbox().judge(code, tests, entry_point, language, limits)
+    return shared_sandbox().judge(code, tests, entry_point, language, limits, sealed=sealed)

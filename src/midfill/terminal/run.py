@@ -38,6 +38,7 @@ def run_file(
     limits: Limits,
     level: str | None,
     *,
+    sealed: bool = True,
     json: bool,
     quiet: bool,
 ) -> int:
@@ -50,7 +51,7 @@ def run_file(
             return _show_run(
                 _run(sandbox, code, named, limits), sandbox.level, json=json, quiet=quiet
             )
-        verdict = sandbox.judge(code, checks, entry_point, named, limits)
+        verdict = sandbox.judge(code, checks, entry_point, named, limits, sealed=sealed)
     return _show_verdict(verdict, json=json, quiet=quiet)
 
 

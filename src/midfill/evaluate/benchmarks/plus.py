@@ -28,7 +28,11 @@ from midfill.sandbox.verdict import Limits
 # EvalPlus allows at least 4 s for an input and 60 s for a task. Ours is one budget for a task,
 # several times what its reference needs.
 LIMITS = Limits(cpu_s=20, wall_s=80, memory_mb=1024)
-SLOW = {"Mbpp/599": Limits(cpu_s=60, wall_s=180, memory_mb=1024)}
+SLOW = {
+    "Mbpp/255": Limits(cpu_s=120, wall_s=300, memory_mb=6000),
+    "Mbpp/599": Limits(cpu_s=60, wall_s=180, memory_mb=1024),
+}
+UNSEALED = ("Mbpp/255",)  # its answer has 130 million elements: too many to cross a wall
 FIELDS = {
     "humaneval+": ("task_id", "prompt", "entry_point", "canonical_solution", "test"),
     "mbpp+": ("task_id", "prompt", "code", "test_list", "test"),
@@ -113,11 +117,6 @@ class Plus:
         """SHA-256 of the rows."""
         return self.data.version
 
-    @property
-    def known_failures(self) -> Mapping[str, str]:
-        """References that no sealed judge can pass, with the reason."""
-        return {"Mbpp/255": "its answer has 130 million elements, which do not cross"}
-
     def tasks(self, style: Style) -> list[Task]:
         """All problems in the order of the file, as this kind of model is asked."""
         ask = _ask_humaneval if self.name == "humaneval+" else _ask_mbpp
@@ -138,6 +137,7 @@ class Plus:
             entry_point=entry_point(task.row),
             limits=SLOW.get(task.task_id, LIMITS),
             trusted_tests=True,
+            sealed=task.task_id not in UNSEALED,
         )
 
     def canonical(self, task: Task) -> str:
