@@ -1,5 +1,6 @@
 """Checkpoints on disk: every spelling that others write, lazily read; conversions, whole or not at all."""
 
+import functools
 import json
 import os
 import pickle
@@ -379,27 +380,35 @@ class Measured:
     peak: dict[str, int]
 
 
+KINDS: dict[str, tuple[Callable[[], ModelConfig], Callable[[State], State]]] = {
+    "dense": (dense, dict),
+    "experts": (experts, dict),
+    "fused": (experts, fused_64),
+}
+Measure = Callable[[str], Measured]
+KINDS_MARKED = ["dense", "experts", pytest.param("fused", marks=pytest.mark.slow)]
+
+
 @pytest.fixture(scope="module")
-def measured(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Measured]:
-    """Three checkpoints, loaded and converted, each in a process of its own."""
+def measure(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Measure:
+    """Measures a checkpoint of this kind, loaded and converted in a process of its own; once."""
     if not sys.platform.startswith("linux"):
         pytest.skip("resident memory is counted as Linux counts it")
-    out = {}
-    for name, config, change in (
-        ("dense", dense(), dict),
-        ("experts", experts(), dict),
-        ("fused", experts(), fused_64),
-    ):
-        folder = tmp_path_factory.mktemp("big") / name
+
+    @functools.cache
+    def measured(kind: str) -> Measured:
+        config, change = KINDS[kind][0](), KINDS[kind][1]
+        folder = tmp_path_factory.mktemp("big") / kind
         largest = big(config, folder, change)
         warm = ways(tiny_folder, tmp_path_factory.mktemp("small"))
         peak = peaks(warm, ways(folder, folder))
         around = 64 * 1024 * sum(1 for _ in config.tensors())
         size = (folder / "model.safetensors").stat().st_size
-        out[name] = Measured(size, largest, around, peak)
         same_tensors(config, folder, folder / "back")
         shutil.rmtree(folder)
-    return out
+        return Measured(size, largest, around, peak)
+
+    return measured
 
 
 def same_tensors(config: ModelConfig, one: Path, other: Path) -> None:
@@ -409,25 +418,25 @@ def same_tensors(config: ModelConfig, one: Path, other: Path) -> None:
         assert torch.equal(a.read(name, torch.bfloat16), b.read(name, torch.bfloat16)), name
 
 
-@pytest.mark.parametrize("kind", ["dense", "experts", "fused"])
-def test_loading_needs_the_checkpoint_and_one_tensor(measured, kind):
-    m = measured[kind]
+@pytest.mark.parametrize("kind", KINDS_MARKED)
+def test_loading_needs_the_checkpoint_and_one_tensor(measure, kind):
+    m = measure(kind)
     assert 150 * MB < m.size < 260 * MB
     assert m.peak["same"] < 1.15 * m.size + m.largest
 
 
-@pytest.mark.parametrize("kind", ["dense", "experts", "fused"])
-def test_loading_into_another_type_needs_the_result_and_one_tensor(measured, kind):
-    m = measured[kind]
+@pytest.mark.parametrize("kind", KINDS_MARKED)
+def test_loading_into_another_type_needs_the_result_and_one_tensor(measure, kind):
+    m = measure(kind)
     for job in ("float32", "gguf float32"):
         assert m.peak[job] < 1.15 * 2 * m.size + 2 * m.largest
 
 
 @pytest.mark.parametrize("way", ["to gguf", "to hf"])
 @pytest.mark.parametrize("kind", ["dense", "experts"])
-def test_converting_needs_a_few_tensors(measured, kind, way):
+def test_converting_needs_a_few_tensors(measure, kind, way):
     """One tensor as stored, in float32 and packed, far below the size of the file."""
-    m = measured[kind]
+    m = measure(kind)
     assert m.peak[way] < 8 * m.largest + m.around + 20 * MB < 0.6 * m.size
 
 

@@ -264,6 +264,7 @@ def test_a_killed_worker_is_infra_and_the_next_run_works(sandbox: Sandbox):
         pass
 
 
+@pytest.mark.slow  # every day: test_a_killed_supervisor_leaves_nothing_behind
 def test_the_supervisor_can_be_killed(tmp_path):
     """Nothing that it started is left: no process, no cgroup, no directory."""
     program = """
