@@ -45,8 +45,8 @@ check: .venv/.installed-dev  ## style, types and layers
 # One thread: the same sums in the same order.
 test test-all test-portable: export OMP_NUM_THREADS = 1
 
-test: check  ## check, then the tests: the fast ones
-	$(BIN)/python -m pytest $(ARGS)
+test: check  ## check, then the tests: the fast ones, two files at a time
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-all: check  ## check, then all tests, the slow ones too
 	$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
