@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from midfill.errors import SandboxError
 from midfill.sandbox import InfraError, Limits, Sandbox, worker
 from midfill.sandbox.places import remove_tree
-from midfill.sandbox.sandbox import why_not
+from midfill.sandbox.sandbox import _Turn, why_not
 
 QUICK = Limits(cpu_s=1, wall_s=3, memory_mb=256)
 WRONG = "def f(x): return 0"
@@ -154,6 +155,162 @@ def fill(pair): pair[0].append(1)
 )
 def test_classes_and_exceptions_of_the_program_can_be_used(sandbox: Sandbox, tests: str):
     assert sandbox.judge(OWN, tests).passed, sandbox.judge(OWN, tests)
+
+
+def main_of(body: str) -> str:
+    return f"import unittest\nassert f(0) == 0\nclass T(unittest.TestCase):\n    def test_f(self): assert f(3) == 9\n{body}"
+
+
+DEAD = "import os\ndef f(x): os._exit(1)"
+BAG = """
+class Bag:
+    def __init__(self): self.items = []
+    def add(self, x): self.items.append(x)
+    def __iter__(self): return iter(self.items)
+class Leak(Bag):
+    def __iter__(self):
+        while self.items: yield self.items.pop(0)
+same = Bag()
+def get(): return same
+def clone(x): return x
+"""
+KEEPS = "a = [1]\ntry: f(a)\nexcept ValueError: pass\nassert a == [1]"
+APPENDS = "def f(a):\n    a.append(2)\n    raise ValueError"
+KINDS_OF_USE = """
+import enum, itertools
+from collections import deque
+class Color(enum.Enum):
+    R = 1
+class Calculator:
+    K = 7
+    @staticmethod
+    def add(a, b): return a + b
+    @property
+    def wide(self): return [1, 2]
+    def __len__(self): return 5
+    def __str__(self): return "a calculator"
+    def __getitem__(self, i): return i * 2
+class Worse(Exception): pass
+class Worst(Worse): pass
+def adder(n): return lambda x: x + n
+def gen():
+    yield from [1, 2, 3]
+def endless(): return itertools.count()
+def late():
+    yield 1
+    raise KeyError("x")
+def empty(): return deque()
+def full(): return deque([1])
+def fail(): raise Worst("no")
+def apply(f, x): return f(x)
+def twice(x): return 2 * x
+def put(d): d["a"].append(3); d["b"] = 1
+"""
+USES = [
+    "assert Calculator.add(1, 2) == 3 and Calculator.K == 7 and Color.R.value == 1",
+    "c = Calculator()\nassert c.wide == [1, 2] and len(c) == 5 and str(c) == 'a calculator' and c[3] == 6",
+    "assert adder(3)(4) == 7 and apply(twice, 4) == 8 and apply(adder(1), 1) == 2",
+    "g = gen()\nassert next(g) == 1 and list(g) == [2, 3] and list(g) == [] and next(g, 0) == 0",
+    "import itertools\nassert list(itertools.islice(endless(), 50)) == list(range(50))",
+    "g = late()\nassert next(g) == 1\ntry: next(g)\nexcept KeyError as e: assert e.args == ('x',)",
+    "assert not empty() and full()",
+    "try: fail()\nexcept Worse as e: assert str(e) == 'no'\nelse: assert False",
+    "import solution\ntry: fail()\nexcept solution.Worst: pass",
+    "inner = [1]\nd = {'a': inner}\nput(d)\nassert inner == [1, 3] and d == {'a': inner, 'b': 1}",
+    "def test_case(i, o): assert twice(i) == o\nfor i in range(3): test_case(i, 2 * i)",
+    "import unittest\nassert twice(1) == 2\n@unittest.skip('not here')\ndef test_x(): assert False",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tests", USES)
+def test_what_everyday_tests_do_with_objects_works(sandbox: Sandbox, tests: str):
+    verdict = sandbox.judge(KINDS_OF_USE, tests)
+    assert verdict.passed, verdict
+
+
+JUDGED = [
+    (DEAD, "try: f(-1)\nexcept: pass", "error"),
+    (DEAD, "def g():\n    try: f(-1)\n    finally: return 0\ng()", "error"),
+    (DEAD, "import unittest\nclass T(unittest.TestCase):\n    @unittest.expectedFailure\n    def test(self): f(1)", "error"),
+    (BAG, "q = Leak()\nq.add(1)\nassert list(q) == [1]\nassert list(q) == [1]", "wrong"),
+    (BAG, "q = Bag()\nassert list(q) == []\nq.add(1)\nassert list(q) == [1]", "pass"),
+    (BAG, "q = Bag()\nassert clone(q) is not q", "wrong"),
+    (BAG, "assert get() is get() and len({get(), get()}) == 1", "pass"),
+    (APPENDS, KEEPS, "wrong"),
+    (APPENDS, KEEPS.replace("== [1]", "== [1, 2]"), "pass"),
+    (WRONG, main_of("unittest.main()"), "wrong"),
+    (RIGHT, main_of("unittest.main(argv=['x'])"), "pass"),
+    (WRONG, "assert f(0) == 0\nif __name__ == '__main__': assert f(3) == 9", "wrong"),
+    (RIGHT, "import no_such_module\nassert f(3) == 9", "infra"),
+    ("def f(x): exit()", "assert f(3) == 9", "error"),
+    ("class P:\n    def x(self): return 2\ndef make(): return P()\ndef g(x): return x", "r = make()\nassert g(r.x) == 2", "error"),
+    ("import sys\ndef f(): return sys.argv", "assert f() == ['solution.py']", "pass"),
+    ("def f(n): return [object() for _ in range(n)]", "assert len(set(f(20_000))) == 20_000", "pass"),
+    ("def f(n): return 0 if n == 0 else 1 + f(n - 1)", "assert f(990) == 990", "pass"),
+    ("from concurrent.futures import ThreadPoolExecutor as E\ndef f():\n"
+     "    with E(20) as e: return sorted(e.map(abs, range(20)))", "assert f() == list(range(20))", "pass"),
+    ("import signal, threading\ndef f(): return signal.pthread_kill(threading.main_thread().ident, 0)",
+     "assert f() is None", "pass"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "tests", "status"), JUDGED)
+def test_the_verdict_is_that_of_a_plain_interpreter(
+    sandbox: Sandbox, program: str, tests: str, status: str
+):
+    verdict = sandbox.judge(program, tests)
+    assert verdict.status == status, verdict
+
+
+def test_hashes_are_the_same_in_every_worker():
+    program = "def f(): return list({'a', 'b', 'c', 'd', 'e', 'f'})"
+    told = set()
+    for _ in range(3):
+        with Sandbox(1) as made:
+            told.add(made.judge(program, "assert f() is None").detail)
+    assert len(told) == 1, told
+
+
+def test_closing_twice_at_once_ends():
+    made = Sandbox(2)
+    sleeps = threading.Thread(
+        target=made.judge, args=("import time\ntime.sleep(0.5)\n" + RIGHT, CHECK, "f")
+    )
+    sleeps.start()
+    closers = [threading.Thread(target=made.close) for _ in range(2)]
+    for thread in closers:
+        thread.start()
+    for thread in (*closers, sleeps):
+        thread.join(20)
+        assert not thread.is_alive()
+    made.close()
+
+
+def test_an_interrupted_wait_holds_up_nobody():
+    turn, entered, released = _Turn(), threading.Event(), threading.Event()
+
+    def long_run() -> None:
+        with turn.shared():
+            entered.set()
+            released.wait(20)
+
+    running = threading.Thread(target=long_run)
+    running.start()
+    assert entered.wait(10)
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turn.changed, "wait_for", interrupted)
+        with pytest.raises(KeyboardInterrupt), turn.alone():
+            pass
+    with turn.shared():
+        pass
+    released.set()
+    running.join(10)
+    with turn.alone():
+        pass
 
 
 IDENTITY = "held = object()\ndef same(x): return held\n" + OWN

@@ -24,6 +24,8 @@ def run(code: str, calls: Channel) -> None:
     """Execute `code` as a module, then answer until nobody asks."""
     module = ModuleType(MODULE)
     sys.modules[MODULE] = module
+    sys.argv[:] = [f"{MODULE}.py"]
+    sys.setrecursionlimit(1000 + _depth())  # as deep as if nothing of ours were below
     failure = None
     try:
         exec(compile(code, f"{MODULE}.py", "exec"), module.__dict__)
@@ -42,11 +44,21 @@ def run(code: str, calls: Channel) -> None:
             _flush()
 
 
+def _depth() -> int:
+    """Frames that lie below a program when its functions are called."""
+    frame, depth = sys._getframe(1), 3
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
 class _Objects:
     """What was answered with a token, by its number: alive until the run ends."""
 
     def __init__(self) -> None:
         self.held: list[object] = []
+        self.number_of: dict[int, int] = {}  # by its address, which stays its own while it is held
+        self.late: dict[int, BaseException] = {}  # what an iterator raised after the items it gave
 
     def find(self, number: int) -> object:
         return self.held[number]
@@ -57,11 +69,10 @@ class _Objects:
             plain = value.item()  # type: ignore[attr-defined]
             if isinstance(plain, bool | int | float | complex | str | bytes):
                 return plain
-        for number, known in enumerate(self.held):
-            if known is value:
-                return Token(number)
-        self.held.append(value)
-        return Token(len(self.held) - 1)
+        if id(value) not in self.number_of:
+            self.number_of[id(value)] = len(self.held)
+            self.held.append(value)
+        return Token(self.number_of[id(value)])
 
 
 def _done(verb: str, module: ModuleType, objects: _Objects, arguments: list) -> tuple[str, object]:
@@ -88,7 +99,7 @@ def _names(module: ModuleType, objects: _Objects, names: list[str]) -> tuple[str
 
 def _kind(value: object) -> str:
     if isinstance(value, type):
-        return _builtin_of(value) if issubclass(value, Exception) else "class"
+        return _names_of(value)[-1] if issubclass(value, Exception) else "class"
     return "function" if callable(value) else "value"
 
 
@@ -101,14 +112,19 @@ def _call_method(module: ModuleType, objects: _Objects, owner: object, name: str
 
 
 def _call(function: Callable, objects: _Objects, packed: bytes) -> tuple[str, object]:
-    """What it returned, and its arguments afterwards where it changed them."""
+    """What it returned or raised, and its arguments afterwards where it changed them."""
     args, kwargs = unpack(packed, objects.find)
-    result = function(*args, **kwargs)
-    if all(type(value) in _UNCHANGING for value in (*args, *kwargs.values())):
-        return "value", result
-    if pack((args, kwargs), objects.hold) == packed:
-        return "value", result
-    return "changed", (result, encode((args, kwargs), objects.hold))
+    try:
+        kind, result = "value", function(*args, **kwargs)
+    except BaseException as error:
+        kind, result = "raised", error
+    after = None
+    known = all(type(value) in _UNCHANGING for value in (*args, *kwargs.values()))
+    if not known and pack((args, kwargs), objects.hold) != packed:
+        after = encode((args, kwargs), objects.hold)
+    if isinstance(result, BaseException) and kind == "raised":
+        return kind, _raised(result, after)
+    return (kind, result) if after is None else ("changed", (result, after))
 
 
 def _value(module: ModuleType, objects: _Objects, name: str) -> tuple[str, object]:
@@ -126,11 +142,39 @@ def _set_attribute(module: ModuleType, objects: _Objects, owner: object, name: s
 
 
 def _items(module: ModuleType, objects: _Objects, owner: object) -> tuple[str, object]:
-    """All items of an iterable, as they are now."""
-    items = list(islice(iter(owner), MOST_ITEMS + 1))  # type: ignore[call-overload]
+    """All items of an iterable, as they are now; None of one that is its own iterator."""
+    iterator = iter(owner)  # type: ignore[call-overload]
+    if iterator is owner:
+        return "value", None
+    items = list(islice(iterator, MOST_ITEMS + 1))
     if len(items) > MOST_ITEMS:
         raise CodecError("an iterator does not end")
     return "value", items
+
+
+def _take(module: ModuleType, objects: _Objects, owner: object, most: int) -> tuple[str, object]:
+    """The next items of an iterator, at most so many; what it raises after some comes with the next."""
+    if (late := objects.late.pop(id(owner), None)) is not None:
+        raise late
+    items: list[object] = []
+    try:
+        while len(items) < most:
+            items.append(next(owner))  # type: ignore[call-overload]
+    except StopIteration:
+        pass
+    except BaseException as error:
+        if not items:
+            raise
+        objects.late[id(owner)] = error
+    return "value", items
+
+
+def _truth(module: ModuleType, objects: _Objects, owner: object) -> tuple[str, object]:
+    return "value", bool(owner)
+
+
+def _hold(module: ModuleType, objects: _Objects, name: str) -> tuple[str, object]:
+    return "value", objects.hold(module.__dict__[name])
 
 
 _VERBS: dict[str, Callable[..., tuple[str, object]]] = {
@@ -141,22 +185,34 @@ _VERBS: dict[str, Callable[..., tuple[str, object]]] = {
     "attribute": _attribute,
     "set": _set_attribute,
     "items": _items,
+    "take": _take,
+    "truth": _truth,
+    "hold": _hold,
 }
 
 
-def _raised(error: BaseException) -> tuple[str, str]:
-    """An exception as text: the nearest builtin type, and what it says."""
+def _raised(error: BaseException, after: bytes | None = None) -> tuple:
+    """An exception as values: its classes up to the nearest builtin one, what it says, its arguments."""
     try:
         said = str(error)[:2000]
     except BaseException:
         said = ""
     said = said.encode("utf-8", "replace").decode()
     own = type(error).__name__
-    return _builtin_of(type(error)), f"{own}: {said}" if said else own
+    args: tuple = error.args if isinstance(error.args, tuple) else ()
+    if not all(type(arg) in _UNCHANGING for arg in args) or len(repr(args)) > 4000:
+        args = (said,)
+    return _names_of(type(error)), f"{own}: {said}" if said else own, after, args
 
 
-def _builtin_of(kind: type) -> str:
-    return next(base.__name__ for base in kind.__mro__ if base.__module__ == "builtins")
+def _names_of(kind: type) -> list[str]:
+    """Of an exception and what it derives from, until there is a builtin one."""
+    names = []
+    for base in kind.__mro__:
+        names.append(base.__name__)
+        if base.__module__ == "builtins":
+            break
+    return names
 
 
 def _flush() -> None:

@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
     "PYTHONHASHSEED": "0",
+    "MALLOC_ARENA_MAX": "1",  # else each thread reserves 64 MiB of the addresses that are allowed
 }
 _MIB = 1 << 20
 

@@ -39,14 +39,15 @@ class Machine:
     architecture: int
     column: int
     clone: int
+    clone_place: int  # which of its arguments after the flags says where the child's number goes
     ioctl: int
     mmap: int
     forks: tuple[int, ...]  # besides clone and clone3
 
 
 MACHINES = {
-    "x86_64": Machine(0xC000003E, 0, clone=56, ioctl=16, mmap=9, forks=(57, 58)),
-    "aarch64": Machine(0xC00000B7, 1, clone=220, ioctl=29, mmap=222, forks=()),
+    "x86_64": Machine(0xC000003E, 0, clone=56, clone_place=2, ioctl=16, mmap=9, forks=(57, 58)),
+    "aarch64": Machine(0xC00000B7, 1, clone=220, clone_place=3, ioctl=29, mmap=222, forks=()),
 }
 CLONE3 = 435  # everywhere
 

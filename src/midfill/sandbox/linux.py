@@ -26,7 +26,10 @@ DETACH = 2
 
 # prctl
 PARENT_DIES, DUMPABLE, NO_NEW_PRIVILEGES, SECCOMP, CHILD_SUBREAPER = 1, 4, 38, 22, 36
-CAPABILITY_BOUND_DROP = 24
+CAPABILITY_BOUND_DROP, GET_THREAD_ID_PLACE = 24, 40
+
+# clone
+CHILD_CLEARTID, CHILD_SETTID = 0x200000, 0x1000000
 
 # Landlock
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
@@ -75,10 +78,22 @@ def clone(namespaces: int) -> int:
     Python's own hooks around a fork are left out: they make locks anew and seed `random`, which one
     thread does not need, and cost a child more than all that it does before its program begins.
     """
-    number = ctypes.c_long(MACHINES[platform.machine()].clone)
-    flags = ctypes.c_ulong(namespaces | signal.SIGCHLD)
-    child = _holding.syscall(number, flags, None, None, None, None)
+    machine = MACHINES[platform.machine()]
+    flags, place = namespaces | signal.SIGCHLD, _thread_id_place()
+    rest: list[object] = [None, None, None, None]
+    if place:  # libc keeps the thread's number there, and the child's is another
+        flags |= CHILD_SETTID | CHILD_CLEARTID
+        rest[machine.clone_place] = ctypes.c_void_p(place)
+    child = _holding.syscall(ctypes.c_long(machine.clone), ctypes.c_ulong(flags), *rest)
     return _checked(child, "clone")
+
+
+@cache
+def _thread_id_place() -> int | None:
+    """The address of this thread's number in libc's memory; None where the kernel does not tell."""
+    place = ctypes.c_void_p()
+    told = _libc.prctl(GET_THREAD_ID_PLACE, ctypes.byref(place), 0, 0, 0)
+    return place.value if told == 0 else None
 
 
 def mount(source: str, target: str | Path, kind: str, flags: int, data: str = "") -> None:

@@ -33,11 +33,12 @@ _CASES = ((([1, 2], "ab"), [2, 2, 4]), (([0, -1], ""), [0]))
 
 def rehearse() -> None:
     """Let program and tests meet what the other would say."""
+    main = sys.modules["__main__"]
     for _ in range(_TIMES):
         _meet(_questions(), lambda calls: candidate.run(_PROGRAM, calls))
         _meet(_answers(), _run_tests)
-    for name in (candidate.MODULE, trial.MODULE):
-        sys.modules.pop(name, None)
+    sys.modules["__main__"] = main
+    del sys.modules[candidate.MODULE]
 
 
 def _meet(said: Iterable[bytes], side: Callable[[Channel], None]) -> None:

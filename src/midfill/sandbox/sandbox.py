@@ -59,6 +59,7 @@ class Sandbox:
         for _ in range(self.workers):
             self._idle.put(None)
         self._turn = _Turn()
+        self._closing = threading.Lock()
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -74,10 +75,17 @@ class Sandbox:
     def close(self) -> None:
         """End all workers; what they used is gone afterwards."""
         self._closed = True
-        for worker in [self._idle.get() for _ in range(self.workers)]:
-            if worker is not None:
-                worker.close()
-            self._idle.put(None)
+        with self._closing:
+            taken = 0
+            try:
+                while taken < self.workers:
+                    worker = self._idle.get()
+                    taken += 1
+                    if worker is not None:
+                        worker.close()
+            finally:
+                for _ in range(taken):
+                    self._idle.put(None)
 
     def judge(
         self,
@@ -219,8 +227,13 @@ class _Turn:
     def alone(self) -> Iterator[None]:
         with self.changed:
             self.waiting += 1
-            self.changed.wait_for(lambda: not self.running)
-            self.running += 1
+            try:
+                self.changed.wait_for(lambda: not self.running)
+                self.running += 1
+            except BaseException:
+                self.waiting -= 1
+                self.changed.notify_all()
+                raise
         try:
             yield
         finally:

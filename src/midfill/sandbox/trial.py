@@ -23,7 +23,7 @@ from midfill.sandbox.codec import encode
 from midfill.sandbox.proxies import Gone, Link, Program, Unreadable, UnsuitableError, proxies
 
 TESTS = "<tests>"
-MODULE, _CHECK = "tests", "check"
+MODULE, _CHECK = "__main__", "check"
 _NO_CALL = (
     "the tests never call the program: give assert lines, check(candidate), test_ functions without "
     "arguments, or unittest classes"
@@ -33,6 +33,9 @@ _NO_CALL = (
 def run(tests: str, entry_point: str | None, report: Channel, calls: Channel) -> None:
     """Run `tests` against the program behind `calls`, and report (status, detail)."""
     random.seed(0)  # the same inputs each time, and with them the same verdict
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    sys.argv[:] = ["tests.py"]
     link = Link(calls)
     status, detail = _verdict(tests, entry_point, link)
     if link.last and status in ("wrong", "error"):
@@ -42,29 +45,36 @@ def run(tests: str, entry_point: str | None, report: Channel, calls: Channel) ->
 
 
 def _verdict(tests: str, entry_point: str | None, link: Link) -> tuple[str, str]:
-    lines = tests.splitlines()
+    lines, told = tests.splitlines(), ("pass", "")
     try:
         _run_tests(_compiled(tests), tests, entry_point, link)
-    except Gone:
-        return "gone", "the program ended before the tests did"
-    except Unreadable as problem:
-        return "error", _short(f"the program's answer cannot be read: {problem}")
-    except UnsuitableError as problem:
-        return "infra", _short(str(problem))
-    except MemoryError:
-        return "memory", "out of memory" + _place(lines)
-    except SystemExit as end:
-        if end.code:
-            return "wrong", _short(f"the tests ended with {end.code!r}")
     except BaseException as error:
-        if error is link.raised:
-            return "error", f"{_short(link.said, 2000)}{_place(lines)}"
-        name = type(error).__name__
-        said = _short(str(error))
-        return "wrong", (f"{name}: {said}" if said else name) + _place(lines)
-    if not link.calls:
-        return "infra", _NO_CALL
-    return "pass", ""
+        told = _said_of(error, link, lines)
+    match link.end:  # whatever the tests made of it
+        case Gone():
+            return "gone", "the program ended before the tests did"
+        case Unreadable() as problem:
+            return "error", _short(f"the program's answer cannot be read: {problem}")
+        case UnsuitableError() as problem:
+            return "infra", _short(str(problem))
+    return ("infra", _NO_CALL) if told[0] == "pass" and not link.calls else told
+
+
+def _said_of(error: BaseException, link: Link, lines: list[str]) -> tuple[str, str]:
+    """The verdict when tests end with an exception."""
+    if isinstance(error, UnsuitableError):
+        return "infra", _short(str(error))
+    if isinstance(error, MemoryError):
+        return "memory", "out of memory" + _place(error, lines)
+    if isinstance(error, SystemExit):
+        return "wrong", _short(f"the tests ended with {error.code!r}")
+    if error is link.raised:
+        return "error", f"{_short(link.said, 2000)}{_place(error, lines)}"
+    name = type(error).__name__
+    said = _short(str(error))
+    if isinstance(error, ModuleNotFoundError) and error.name != candidate.MODULE:
+        return "infra", f"the tests need what is not here: {said}"
+    return "wrong", (f"{name}: {said}" if said else name) + _place(error, lines)
 
 
 def _compiled(tests: str) -> types.CodeType:
@@ -81,7 +91,11 @@ def _run_tests(code: types.CodeType, tests: str, entry_point: str | None, link: 
     names |= {"__builtins__": builtins} | stand_ins
     sys.modules[MODULE] = module
     sys.modules[candidate.MODULE] = Program(candidate.MODULE, link)
-    exec(code, names, _Keeping(names, entry_point))  # type: ignore[arg-type]
+    try:
+        exec(code, names, _Keeping(names, entry_point))  # type: ignore[arg-type]
+    except SystemExit as end:  # as unittest.main() ends
+        if end.code:
+            raise
     _run_what_was_defined(tests, names, stand_ins, entry_point)
 
 
@@ -132,7 +146,8 @@ def _run_what_was_defined(
         elif name.startswith("test") and not _calls_at_top(tests, name):
             if _wants_arguments(value):
                 raise UnsuitableError(f"{name} wants arguments, which nobody here gives")
-            _finished(name, value())
+            with contextlib.suppress(unittest.SkipTest):
+                _finished(name, value())
 
 
 def _wants_arguments(function: Callable) -> bool:
@@ -154,14 +169,15 @@ def _finished(name: str, returned: object) -> None:
 
 
 def _calls_at_top(tests: str, name: str) -> bool:
-    if not re.search(rf"^{name}\s*\(", tests, re.MULTILINE):
+    """Whether a statement outside functions and classes calls it."""
+    if not re.search(rf"\b{name}\s*\(", re.sub(rf"def {name}\s*\(", "", tests)):
         return False  # parsing costs as much as compiling
+    inside = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return any(
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Call)
-        and isinstance(node.value.func, ast.Name)
-        and node.value.func.id == name
+        isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == name
         for node in ast.parse(tests).body
+        if not isinstance(node, inside)
+        for part in ast.walk(node)
     )
 
 
@@ -202,9 +218,9 @@ class _First(unittest.TestResult):
         self.addError(test, (None, AssertionError("it should have failed, and did not"), None))
 
 
-def _place(lines: list[str]) -> str:
-    """The line of the tests that the exception being handled came through last."""
-    frames = traceback.extract_tb(sys.exc_info()[2])
+def _place(error: BaseException, lines: list[str]) -> str:
+    """The line of the tests that an exception came through last."""
+    frames = traceback.extract_tb(error.__traceback__)
     number = next((f.lineno for f in reversed(frames) if f.filename == TESTS), None)
     if number is None or number > len(lines):
         return ""

@@ -104,7 +104,7 @@ class Worker:
         environment = ENVIRONMENT | {"MIDFILL_SOURCE": source, "OPENBLAS_NUM_THREADS": "1"}
         environment |= dict.fromkeys(("HOME", "TMPDIR"), scratch or home)
         self.keeper = subprocess.Popen(
-            [self.python, "-I", "-S", "-c", start, json.dumps(settings)],
+            [self.python, "-s", "-P", "-S", "-c", start, json.dumps(settings)],
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -184,11 +184,13 @@ class Worker:
                     end.close()
                 for channel, text in ((source, code), (report, (tests, entry_point))):
                     channel.end.settimeout(GRACE_S)
-                    with contextlib.suppress(ClosedError, TimeoutError):
+                    with contextlib.suppress(ClosedError):
                         channel.send(text)
                 found = follow(self.control, started + limits.wall_s, [sink])
             except ClosedError:
                 raise InfraError("the worker is gone") from None
+            except TimeoutError:
+                raise InfraError("the worker does not take what it is given") from None
             except CodecError:
                 raise InfraError("the program or its tests are larger than 64 MiB") from None
             said: Any = None

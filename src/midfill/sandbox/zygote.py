@@ -6,6 +6,7 @@ supervisor to the processes that run them, so a program that searches the memory
 finds nothing that is not its own.
 """
 
+import builtins
 import contextlib
 import gc
 import os
@@ -13,6 +14,7 @@ import select
 import sys
 import tempfile
 import time
+from _sitebuiltins import Quitter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +115,8 @@ class Zygote:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.path[:] = [path for path in sys.path if path != os.environ.get("MIDFILL_SOURCE")]
         os.environ.pop("MIDFILL_SOURCE", None)
+        for name in ("exit", "quit"):  # which only a start with site defines
+            setattr(builtins, name, Quitter(name, "Ctrl-D"))
         rehearse()
         self.freeze()
 
@@ -120,7 +124,7 @@ class Zygote:
         """Import it for all programs from here on; without it a fork costs a fifth less."""
         if "numpy" not in sys.modules:
             with contextlib.suppress(ImportError):
-                __import__("numpy")
+                __import__("numpy").random.seed(0)
             self.drop_ahead()
             self.freeze()
 
