@@ -34,10 +34,10 @@ QUICK = Patience(tries=3, timeout_s=2.0, first_s=0.01, longest_s=0.05)
 USER = ({"role": "user", "content": "say something"},)
 
 
-def questions(count: int, tokens: int = 12, **more: Any) -> list[Question]:
+def questions(count: int, **more: Any) -> list[Question]:
     texts = [f"def f{i}(x):\n    return " + "x + " * i for i in range(count)]
     return [
-        Question(prompt=Prompt(text=text, max_tokens=tokens, **more), seed=i)
+        Question(prompt=Prompt(text=text, max_tokens=12, **more), seed=i)
         for i, text in enumerate(texts)
     ]
 
@@ -76,15 +76,14 @@ def test_answers_do_not_depend_on_the_batch(tiny_coder: Coder, decoding: Decodin
 
 
 def test_a_batch_is_written_together(tiny_coder: Coder):
-    steps = tiny_coder.scheduler.counters.steps
+    tiny_coder.scheduler.max_running = 1  # as a server may have left it
 
     def made(batch: int) -> int:
         before = tiny_coder.scheduler.counters.steps
-        list(LocalSource(tiny_coder, batch=batch).answers(questions(8, tokens=60), GREEDY))
+        list(LocalSource(tiny_coder, batch=batch).answers(questions(8), GREEDY))
         return tiny_coder.scheduler.counters.steps - before
 
     alone, together = made(1), made(8)
-    assert steps >= 0
     assert together < alone / 3
 
 

@@ -77,6 +77,7 @@ def evaluate(
     """
     began, judging = monotonic(), judging or Judging()
     everything = benchmark.tasks(style)
+    check_choice(benchmark, limit, rule)
     tasks = _limited(everything, limit)
     check_decoding(decoding)
     rules = _ordered(benchmark, rule)
@@ -139,9 +140,14 @@ def evaluate(
 # ---------------------------------------------------------------------------------- what is asked
 
 
-def _limited(tasks: Sequence[Task], limit: int | None) -> list[Task]:
+def check_choice(benchmark: Benchmark, limit: int | None, rule: str | None) -> None:
+    """Raise ConfigError for a limit or a rule that there is not, before a model is loaded."""
+    _ordered(benchmark, rule)
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit is {limit}", why="it must be at least 1", fix="--limit 10")
+
+
+def _limited(tasks: Sequence[Task], limit: int | None) -> list[Task]:
     chosen = list(tasks[:limit])
     if not chosen:
         raise ConfigError(

@@ -107,6 +107,7 @@ class LocalSource:
         self._coder = coder
         self._path = path
         self._batch = batch or coder.scheduler.max_running
+        coder.scheduler.max_running = max(self._batch, coder.scheduler.max_running)
         self.name = name or coder.name
 
     @property

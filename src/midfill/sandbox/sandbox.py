@@ -15,6 +15,7 @@ import os
 import queue
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from midfill.sandbox.worker import Worker
 
 LEVELS: tuple[Level, ...] = ("A", "B", "C-strict", "C", "D")  # from the best
 DEFAULT_LIMITS = Limits()
+PAUSE_S = 0.5  # before a level that was not given is tried once more
 LEVEL_VARIABLE = "MIDFILL_SANDBOX_LEVEL"
 
 
@@ -255,7 +257,11 @@ def available_level(wanted: str | None, minimum: Level) -> Level:
     named = wanted or os.environ.get(LEVEL_VARIABLE)
     for name in filter(None, (named, minimum)):
         if name not in LEVELS:
-            raise _refusal(f"there is no level {name!r}", f"levels are {', '.join(LEVELS)}")
+            raise SandboxError(
+                f"there is no level {name!r}",
+                why="levels have exact names, and D is one at which nothing is run",
+                fix=f"one of: {', '.join(LEVELS[:-1])}",
+            )
     if not sys.platform.startswith("linux"):
         raise _refusal("programs cannot be run safely on this system", "isolation needs Linux")
     reasons = []
@@ -277,7 +283,10 @@ def why_not(level: Level) -> str | None:
         return "it isolates nothing"
     with _probing:
         if level not in _known:
-            _known[level] = _probe(level) and _probe(level)  # once more: it may have been busy
+            _known[level] = _probe(level)
+            if _known[level]:  # once more: it may have been busy
+                time.sleep(PAUSE_S)
+                _known[level] = _probe(level)
         return _known[level]
 
 

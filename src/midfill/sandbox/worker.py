@@ -271,7 +271,10 @@ def _pair_status(found: Mapping[str, Any], said: Any, limits: Limits) -> tuple[S
     over = found.get("over")
     program = found.get("program", {"status": 0, "cpu_s": 0.0})
     if over == "stop":
-        return "timeout", f"{limits.wall_s:g} s have passed"
+        return (
+            "timeout",
+            f"{limits.wall_s:g} s have passed, {program['cpu_s']:.2g} s of them computing",
+        )
     if over in ("program cpu", "tests cpu") or _at_cpu_limit(program, limits):
         whose = "the tests" if over == "tests cpu" else "the program"
         return "timeout", f"{whose} used {limits.cpu_s:g} s of processor time"

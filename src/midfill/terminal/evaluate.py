@@ -129,9 +129,11 @@ class Wanted:
 def evaluate(name: str, model: str | None, wanted: Wanted) -> int:
     """Run one benchmark and print its report; 1 where nothing is known about some answer."""
     from midfill.evaluate.benchmarks import benchmark
+    from midfill.evaluate.harness import check_choice
 
     _check(model, wanted)
     chosen = benchmark(name, wanted.scoring.data)
+    check_choice(chosen, wanted.scoring.limit, wanted.scoring.rule)
     source = _source(model, wanted)
     result = _run(chosen, source, wanted, _style(wanted.asking.style, source))
     return _print(result, wanted)
@@ -316,14 +318,23 @@ def _run(
                 told=told,
             )
     except KeyboardInterrupt:
-        kept = "" if folder is None else f"; answers are kept in {folder / SAMPLES}"
-        show.note(f"interrupted{kept}: the same command goes on from there")
+        show.note(f"interrupted{_kept(folder, fresh=scoring.fresh)}")
         raise
     if folder is not None:
         write_report(result, folder)
         write_judged(result, folder / JUDGED)
         show.note(f"report: {folder / 'report.html'}", quiet=wanted.quiet)
     return result
+
+
+def _kept(folder: Path | None, *, fresh: bool) -> str:
+    """What is told of answers that are there, and how to go on from them."""
+    from midfill.evaluate.harness import SAMPLES
+
+    if folder is None or not (folder / SAMPLES).exists():
+        return ""
+    how = "the same command without --fresh" if fresh else "the same command"
+    return f"; answers are kept in {folder / SAMPLES}: {how} goes on from there"
 
 
 def _for_model(chosen: "Benchmark", source: "AnswerSource | Path") -> "Benchmark":

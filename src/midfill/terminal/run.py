@@ -150,8 +150,10 @@ def _show_run(outcome: Outcome, level: Level, *, json: bool, quiet: bool) -> int
         print(errors, end="", file=sys.stderr)
         if not outcome.ok:
             ways = {"exit": f"exit status {outcome.status}", "signal": signal_name(outcome.status)}
-            how = ways.get(outcome.ended, outcome.ended)
-            show.note(f"{how}  {outcome.detail}".rstrip(), quiet=quiet)
+            used = f"{outcome.ended} after {outcome.wall_s:.1f} s, {outcome.cpu_s:.1f} s of them computing"
+            how = ways.get(outcome.ended, used)
+            said = "" if errors.strip() in outcome.detail else outcome.detail
+            show.note(f"{how}  {said}".rstrip(), quiet=quiet)
     return int(not outcome.ok)
 
 

@@ -19,7 +19,7 @@ def need(path: Path | None, name: str, what: str) -> Path:
         raise ConfigError(
             f"{name} has no data here",
             why="its data is not distributed with midfill",
-            fix=f"give {what}",
+            fix=f"--data PATH: {what}",
         )
     if not path.exists():
         raise ConfigError(f"{path} does not exist", why="nothing lies there", fix=f"give {what}")
