@@ -156,7 +156,7 @@ def test_many_hostile_runs_leave_nothing_behind(level: str, ordinary: bool):
     """Ten thousand in all."""
     if level == "A" and ordinary:
         pytest.skip("no cgroup for an ordinary user")
-    hostile_runs(level, RUNS // 7, ordinary=ordinary)
+    hostile_runs(level, -(-RUNS // 7), ordinary=ordinary)
 
 
 @pytest.mark.slow
