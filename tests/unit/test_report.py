@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made_up_result as made_up
-from midfill.evaluate import plots, report
+from midfill.evaluate import plots, report, report_files
 from midfill.evaluate.harmless import clean, one_line
-from midfill.evaluate.report import as_markdown, as_text, cell, markdown_table, write_report
+from midfill.evaluate.report import as_markdown, as_text, cell, markdown_table
+from midfill.evaluate.report_files import write_report
 from midfill.evaluate.report_html import LONGEST, as_html
 from midfill.evaluate.result import Baseline, Judged, Result, SampleResult, TaskResult, read_result
 
@@ -284,8 +285,8 @@ def test_the_files_are_whole_and_alone(tmp_path: Path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "report.md"
-    report.write_whole(path, "old")
+    report_files.write_whole(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        report.write_whole(path, "new \ud800")
+        report_files.write_whole(path, "new \ud800")
     assert path.read_text(encoding="utf-8") == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["report.md"]

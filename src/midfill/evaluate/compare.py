@@ -14,7 +14,8 @@ from typing import Any
 
 from midfill.errors import ConfigError
 from midfill.evaluate.harmless import clean
-from midfill.evaluate.report import aligned, cell, markdown_table, percent, write_all
+from midfill.evaluate.report import aligned, cell, markdown_table, percent
+from midfill.evaluate.report_files import write_all
 from midfill.evaluate.result import Result, TaskResult
 from midfill.evaluate.statistics import CONFIDENCE, bootstrap, holm, mcnemar
 

@@ -24,7 +24,8 @@ from midfill.evaluate.published import (
     Comparable,
     Table,
 )
-from midfill.evaluate.report import aligned, cell, interval, markdown_table, write_all
+from midfill.evaluate.report import aligned, cell, interval, markdown_table
+from midfill.evaluate.report_files import write_all
 from midfill.evaluate.result import Result, RuleScore
 from midfill.evaluate.statistics import wilson
 

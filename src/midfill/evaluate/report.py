@@ -5,11 +5,9 @@ rule, the baselines and what is wrong with the run are always printed with it. T
 hostile: they are made harmless before they reach a terminal or a page.
 """
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 from midfill.evaluate.harmless import clean, one_line
 from midfill.evaluate.result import Baseline, Judged, Result, RuleScore, SampleResult, TaskResult
@@ -263,33 +261,3 @@ def cell(text: str) -> str:
     """A text on one line of Markdown, as it is."""
     flat = " ".join(clean(text).split())
     return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", flat)
-
-
-def write_report(result: Result, folder: Path) -> dict[str, Path]:
-    """Write result.json, report.md and report.html into `folder`; each is whole or not there."""
-    from midfill.evaluate.report_html import as_html
-
-    texts = {
-        "result.json": json.dumps(result.to_json(), indent=1) + "\n",
-        "report.md": as_markdown(result),
-        "report.html": as_html(result),
-    }
-    return write_all(folder, texts)
-
-
-def write_all(folder: Path, texts: Mapping[str, str]) -> dict[str, Path]:
-    """Write texts into `folder` under their names; each is whole or not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        write_whole(folder / name, text)
-    return {name: folder / name for name in texts}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,14 +5,14 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Protocol
 
 from midfill.sandbox.calls import pack
 from midfill.sandbox.channel import Channel, ClosedError
 from midfill.sandbox.codec import CodecError
 from midfill.sandbox.supervise import GRACE_S, InfraError, Sink, follow
-from midfill.sandbox.verdict import Limits, Outcome
+from midfill.sandbox.verdict import Level, Limits, Outcome
 from midfill.sandbox.worker import Worker
 
 
@@ -129,3 +129,15 @@ def _inside(path: str) -> str:
     if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"{path!r} does not name a file inside the box")
     return path
+
+
+class Boxes(Protocol):
+    """Whoever gives boxes, at a level of isolation: a Sandbox."""
+
+    level: Level
+
+    def box(
+        self, files: Mapping[str, bytes] | None = None, limits: Limits = ...
+    ) -> AbstractContextManager[Box]:
+        """A box with `files` in it, gone afterwards."""
+        ...

@@ -15,17 +15,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from midfill.sandbox.box import Box
+from midfill.sandbox.box import Box, Boxes
 from midfill.sandbox.foreign_layout import Command, Layout, Source
 from midfill.sandbox.languages import Language, available, find_language
 from midfill.sandbox.processes import signal_name
 from midfill.sandbox.supervise import InfraError, printable
 from midfill.sandbox.verdict import Level, Limits, Outcome, Status, Verdict
-
-if TYPE_CHECKING:
-    from midfill.sandbox.sandbox import Sandbox
 
 COMPILING = Limits(cpu_s=60.0, wall_s=120.0, memory_mb=2048, disk_mb=256, files=8192, output_kb=256)
 _OUT_OF_MEMORY = re.compile(
@@ -44,7 +40,7 @@ _LONGEST = 400  # characters of what a compiler or a program said that a verdict
 
 
 def judge_foreign(
-    sandbox: "Sandbox",
+    sandbox: Boxes,
     code: str,
     tests: str,
     entry_point: str | None,
@@ -65,7 +61,7 @@ def judge_foreign(
         return Verdict(status="infra", sealed=False, level=sandbox.level, detail=str(fault))
 
 
-def _judge(sandbox: "Sandbox", code: str, tests: str, language: str, limits: Limits) -> Verdict:
+def _judge(sandbox: Boxes, code: str, tests: str, language: str, limits: Limits) -> Verdict:
     known = find_language(language)
     source = Source(code=code, tests=tests, word=secrets.token_hex(16), memory_mb=limits.memory_mb)
     layout = known.lay_out(source)
@@ -86,7 +82,7 @@ def _judge(sandbox: "Sandbox", code: str, tests: str, language: str, limits: Lim
 _BROKEN = "the compiler does not compile the least program either"
 
 
-def compiles(sandbox: "Sandbox", language: Language) -> bool:
+def compiles(sandbox: Boxes, language: Language) -> bool:
     """Whether the toolchain makes anything of the least program of its language."""
     source = Source(code=language.least, tests="", word="least", memory_mb=512)
     layout = language.lay_out(source)
@@ -96,7 +92,7 @@ def compiles(sandbox: "Sandbox", language: Language) -> bool:
 
 
 def run_cases(
-    sandbox: "Sandbox", code: str, cases: Sequence[bytes | int], language: str, limits: Limits
+    sandbox: Boxes, code: str, cases: Sequence[bytes | int], language: str, limits: Limits
 ) -> list[Outcome]:
     """What a program does with each input on its standard input: compiled once, run once per case.
 
@@ -113,7 +109,7 @@ def run_cases(
 
 
 def _run_cases(
-    sandbox: "Sandbox", code: str, cases: Sequence[bytes | int], language: str, limits: Limits
+    sandbox: Boxes, code: str, cases: Sequence[bytes | int], language: str, limits: Limits
 ) -> list[Outcome]:
     known = find_language(language)
     word = secrets.token_hex(16)

@@ -25,6 +25,7 @@ from types import TracebackType
 from midfill.errors import SandboxError
 from midfill.sandbox.box import Box
 from midfill.sandbox.canaries import canaries
+from midfill.sandbox.foreign import judge_foreign
 from midfill.sandbox.languages import find_language
 from midfill.sandbox.supervise import InfraError
 from midfill.sandbox.unsealed import self_running
@@ -116,8 +117,6 @@ class Sandbox:
             return self.confirmed(
                 lambda: self._sealed(code, tests, entry_point, limits, trusted_tests)
             )
-        from midfill.sandbox.foreign import judge_foreign
-
         if python:
             if self.level == "C-strict":
                 detail = "unsealed Python needs a level that runs commands: A, B or C"

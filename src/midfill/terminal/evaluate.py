@@ -283,7 +283,7 @@ def _run(
     """One run, its reports written; an interrupted one tells how to go on."""
     from midfill.evaluate.arms import KEPT
     from midfill.evaluate.harness import JUDGED, SAMPLES, Judging, evaluate, write_judged
-    from midfill.evaluate.report import write_report
+    from midfill.evaluate.report_files import write_report
     from midfill.evaluate.result import Decoding
 
     asking, scoring = wanted.asking, wanted.scoring
