@@ -133,3 +133,17 @@ def tiny_coder(tiny_folder: Path):
     import midfill
 
     return midfill.load(tiny_folder, dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """Two workers at the best level that this machine gives."""
+    from midfill.errors import SandboxError
+    from midfill.sandbox import Sandbox
+
+    try:
+        made = Sandbox(2)
+    except SandboxError as refused:
+        pytest.skip(f"no sandbox here: {refused.why}")
+    with made:
+        yield made

@@ -21,16 +21,6 @@ FAILED = (
 MANY = [forgery for forgery in FORGERIES if forgery.tests is None]
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        made = Sandbox(2)
-    except SandboxError as refused:
-        pytest.skip(f"no sandbox here: {refused.why}")
-    with made:
-        yield made
-
-
 def shown(forgery: Forgery) -> str:
     return f"F{forgery.number} {forgery.name}"
 

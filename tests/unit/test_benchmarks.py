@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import needs_data
-from midfill.errors import ConfigError, SandboxError
+from midfill.errors import ConfigError
 from midfill.evaluate.benchmarks import benchmark, multilingual, names, plus
 from midfill.evaluate.benchmarks.common import (
     assert_examples,
@@ -45,16 +45,6 @@ MBPP = [
     }
     for number in (2, 3, 4, 11, 511)
 ]
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        made = Sandbox(2)
-    except SandboxError as refused:
-        pytest.skip(f"no sandbox here: {refused.why}")
-    with made:
-        yield made
 
 
 def opened(name: str, tmp_path: Path, *rows: dict) -> Benchmark:

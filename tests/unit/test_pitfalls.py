@@ -26,16 +26,6 @@ from midfill.sandbox.verdict import Verdict
 NINE = "assert f(3) == 9\nassert f(4) == 16\n"
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        made = Sandbox(2)
-    except SandboxError as refused:
-        pytest.skip(f"no sandbox here: {refused.why}")
-    with made:
-        yield made
-
-
 def judged(sandbox: Sandbox, name: str, task_id: str, answer: str) -> Verdict:
     """What an answer to one task of a benchmark is worth."""
     bench = benchmark(name)

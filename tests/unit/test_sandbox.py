@@ -18,16 +18,6 @@ QUICK = Limits(cpu_s=1, wall_s=3, memory_mb=256)
 SQUARE = "def check(candidate):\n    assert candidate(3) == 9\n    assert candidate(4) == 16\n"
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        made = Sandbox(2)
-    except SandboxError as refused:
-        pytest.skip(f"no sandbox here: {refused.why}")
-    with made:
-        yield made
-
-
 def judge(sandbox: Sandbox, code: str, tests: str, entry_point: str | None = None, **limits):
     return sandbox.judge(
         textwrap.dedent(code),

@@ -22,16 +22,6 @@ RIGHT = "def f(x): return x * x"
 CHECK = "def check(candidate):\n    assert candidate(3) == 9\n"
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        made = Sandbox(2)
-    except SandboxError as refused:
-        pytest.skip(f"no sandbox here: {refused.why}")
-    with made:
-        yield made
-
-
 @pytest.mark.parametrize("language", ["python", "py", "Python", "python3", "PYTHON"])
 def test_python_is_sealed_by_whatever_name(sandbox: Sandbox, language: str):
     wrong = sandbox.judge(WRONG, CHECK, "f", language)

@@ -7,7 +7,7 @@ import builtins
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from itertools import zip_longest
+from itertools import chain, repeat
 from typing import Any, NoReturn
 
 from midfill.sandbox.calls import pack, question, read_answer
@@ -291,7 +291,8 @@ def _restore(old: object, new: object) -> None:
         for one, other in zip(old, new, strict=False):  # type: ignore[call-overload]
             _restore(one, other)
     elif isinstance(old, list):
-        old[:] = [_kept(*two) for two in zip_longest(old, new[: len(new)])][: len(new)]  # type: ignore[index]
+        both = zip(chain(old, repeat(None)), new, strict=False)  # type: ignore[call-overload]
+        old[:] = [_kept(*two) for two in both]
     elif isinstance(old, dict):
         changed = {key: _kept(old.get(key), value) for key, value in new.items()}  # type: ignore[attr-defined]
         old.clear()
