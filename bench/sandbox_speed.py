@@ -83,6 +83,7 @@ def judge_all(sandbox: Sandbox, programs: Iterable[Program], workers: int) -> li
             program.language,
             program.limits,
             trusted_tests=program.trusted_tests,
+            sealed=program.sealed,
         )
 
     with ThreadPoolExecutor(workers) as pool:

@@ -417,6 +417,16 @@ def test_a_time_out_of_kept_tests_leaves_them_usable(sandbox: Sandbox):
         assert sandbox.judge(RIGHT, CHECK, "f", trusted_tests=True).passed
 
 
+def test_memory_that_known_tests_have_taken_is_not_the_next_ones(sandbox: Sandbox):
+    hungry = "import builtins\nbuiltins.held = bytearray(400 << 20)\nassert f(3) == 9"
+    for _ in range(4):  # for both workers
+        told = sandbox.judge(RIGHT, hungry, limits=Limits(memory_mb=900), trusted_tests=True)
+        assert told.passed, told
+    for _ in range(4):
+        told = sandbox.judge(RIGHT, CHECK, "f", limits=Limits(memory_mb=64), trusted_tests=True)
+        assert told.passed, told
+
+
 def test_smaller_limits_right_after_a_large_program(sandbox: Sandbox):
     large = "held = bytearray(600 << 20)\n" + RIGHT
     for _ in range(2):

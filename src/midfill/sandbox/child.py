@@ -6,6 +6,7 @@ confined, or why they cannot be, and then wait for what they are to run.
 
 import gc
 import os
+import resource
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from midfill.sandbox.confine import Plan, lock_in, own_directory, set_limits, sh
 from midfill.sandbox.processes import be_killed_first
 from midfill.sandbox.verdict import Limits
 
-READY = "ready"
+READY, DONE, LAST = "ready", "done", "last"
 KEPT = Limits(cpu_s=1e6, memory_mb=1024)  # of a process that is kept for trusted tests
+MOST_KEPT_MB = 256  # that a kept process may have had in use: it might not give it back
 TESTS_MB = 64  # that tests may use besides, for what the program's answers become
 _MIB = 1 << 20
 
@@ -52,12 +54,15 @@ class Child:
         _try(self._begin(limits, line, alone=True, tests=True))
 
     def examine(self, line: Channel) -> None:
-        """Wait for tests and run them, again and again."""
+        """Wait for tests and run them, again and again, until one has taken much memory."""
         line = self._begin(KEPT, line, alone=True, tests=True)
-        while True:
+        said = DONE
+        while said == DONE:
             _try(line)
             gc.collect()
-            line.send("done")
+            most_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            said = DONE if most_kib < MOST_KEPT_MB << 10 else LAST
+            line.send(said)
 
     def box(self, limits: Limits, link: int) -> None:
         """Run programs in a directory when asked."""

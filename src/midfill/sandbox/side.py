@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from midfill.sandbox.channel import Channel, ClosedError
-from midfill.sandbox.child import READY
+from midfill.sandbox.child import LAST, READY
 from midfill.sandbox.codec import CodecError
 from midfill.sandbox.processes import Usage, time_of
 
@@ -63,8 +63,10 @@ class Side:
         self.ignore(waiting)
         if self.line is not None and not self.killed:
             with contextlib.suppress(ClosedError, CodecError):
-                self.line.receive()
+                said = self.line.receive()
                 used = time_of(self.process) - self.cpu_before
+                if said == LAST:
+                    self.reap()
                 return {"status": 0, "cpu_s": used}
         return self.reap()
 
