@@ -18,7 +18,7 @@ help:  ## list the targets
 
 # The two stamps: what is installed is not installed again, and needs no network. What builds the
 # extension lies in .venv too: in a temporary place of pip's, every change would compile everything.
-.venv/.installed: pyproject.toml CMakeLists.txt $(wildcard src/midfill/kernels/native/*)
+.venv/.installed: pyproject.toml CMakeLists.txt $(wildcard src/midfill/*/native/*)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "installing midfill and what it needs into .venv (at first torch, which is large: a minute or more) ..."
 	@$(PIP) --quiet scikit-build-core nanobind

@@ -1,0 +1,1 @@
+"""What a corpus is built from and how: one small file per stage; `CorpusConfig` holds them all."""

@@ -1,0 +1,1 @@
+"""Repositories and web pages to clean, ordered, deduplicated training documents."""
