@@ -230,13 +230,13 @@ def in_languages() -> Iterator[tuple[str, list[Program], int]]:
         answers, ending = solutions.ANSWERS.get(language, {}), solutions.CLOSING.get(language, "")
         if available(language) or not answers:
             continue
-        tasks = benchmark(f"humaneval-{solutions.FILES[language]}").tasks("base")
-        row_of = {int(task.row["name"].split("_")[1]): task.row for task in tasks}
-        programs = []
-        for number, answer in answers.items():
-            header = "#include <openssl/md5.h>\n" if (language, number) == ("cpp", 162) else ""
-            code = header + row_of[number]["prompt"] + answer + ending
-            programs.append(Program(code=code, tests=row_of[number]["tests"], language=language))
+        chosen = benchmark(f"humaneval-{solutions.FILES[language]}")
+        tasks = chosen.tasks("base")
+        of = {int(task.row["name"].split("_")[1]): task for task in tasks}
+        programs = [
+            chosen.program(of[number], of[number].row["prompt"] + answer + ending)
+            for number, answer in answers.items()
+        ]
         yield language, programs, len(tasks)
 
 
