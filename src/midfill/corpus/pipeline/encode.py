@@ -1,0 +1,92 @@
+"""Documents to tokens: cut to length, rearranged for fill-in-the-middle, encoded once per epoch.
+
+What comes of a document depends on its text, its name, the seed and the epoch only. Tokens of a
+part lie in one file, from which `merge.py` takes them in the final order.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from midfill.config.corpus.documents import FimConfig
+from midfill.corpus.documents import JOINT, Training
+from midfill.errors import ConfigError
+from midfill.tokenizer.fast import FastEncoder
+from midfill.tokenizer.holes import SHORTEST, Encode, Ids, rearranged, source_of_chance
+from midfill.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """The tokens of one document."""
+
+    id: str
+    ids: Ids  # bos, the document, eos
+    paths: tuple[str, ...]
+    holes: bool  # whether it was rearranged
+
+
+class Encoder:
+    """Encodes documents with one tokenizer; not shared between processes."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, fim: FimConfig, *, most_tokens: int, seed: int
+    ) -> None:
+        if tokenizer.eos_id is None:
+            raise ConfigError(
+                "the tokenizer has no end token",
+                why="documents follow each other in a shard and are told apart by it",
+                fix="name eos_token in tokenizer_config.json, or let the build train a tokenizer",
+            )
+        if fim.rate and tokenizer.fim is None:
+            raise ConfigError(
+                f"fim.rate is {fim.rate}, and the tokenizer has no FIM tokens",
+                why="holes are marked by tokens such as <｜fim▁hole｜>",
+                fix="set fim.rate to 0, or take a tokenizer with FIM tokens",
+            )
+        self._encode: Encode = FastEncoder(tokenizer).encode
+        self._tokenizer, self._fim, self._seed = tokenizer, fim, seed
+        self._most = most_tokens
+        self._begin = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+        self._end = [tokenizer.eos_id]
+
+    def encode(self, documents: Iterable[Training], epoch: int) -> Iterator[Encoded]:
+        """The tokens of each document, of one that was too long those of its parts."""
+        for document in documents:
+            for first, pieces in self._cut(document):
+                text = JOINT.join(pieces)
+                name = f"{document.repo}:{document.paths[first]}"
+                ids, holes = self._ids(text, name, epoch)
+                yield Encoded(
+                    id=name,
+                    ids=np.concatenate([self._begin, ids, self._end]).astype(np.uint32),
+                    paths=document.paths[first : first + len(pieces)],
+                    holes=holes,
+                )
+
+    def _cut(self, document: Training) -> Iterator[tuple[int, Sequence[str]]]:
+        """Runs of whole files that fit the longest document; a longer file stays whole.
+
+        No token is empty, so text of no more bytes than tokens are allowed needs no counting.
+        """
+        pieces = document.pieces
+        if sum(len(piece.encode()) for piece in pieces) <= self._most or len(pieces) == 1:
+            yield 0, pieces
+            return
+        first, size = 0, 0
+        for i, piece in enumerate(pieces):
+            tokens = len(self._encode(piece))
+            if i > first and size + tokens > self._most:
+                yield first, pieces[first:i]
+                first, size = i, 0
+            size += tokens
+        yield first, pieces[first:]
+
+    def _ids(self, text: str, name: str, epoch: int) -> tuple[Ids, bool]:
+        fim, tokens = self._fim, self._tokenizer.fim
+        chance = source_of_chance(self._seed, name, epoch)
+        if tokens is None or len(text) < SHORTEST or chance.random() >= fim.rate:
+            return self._encode(text), False
+        spm = chance.random() < fim.spm_rate
+        return rearranged(text, self._encode, tokens, split=fim.split, spm=spm, chance=chance), True

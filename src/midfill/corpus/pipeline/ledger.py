@@ -1,0 +1,50 @@
+"""What of a build is done: a task is done when its note lies beside what it wrote.
+
+    OUT/run.json                the whole configuration, seed and versions
+    OUT/work/<stage>/00000.*    what task 0 of a stage wrote, under their own names when whole
+    OUT/work/<stage>/00000.json its note: counts, and a key of what it was made from; written last
+
+A killed build leaves at most files without a note, or under temporary names; both are written anew.
+A task whose key has changed is done again.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from midfill.corpus.shards import write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The work folder of one build."""
+
+    folder: Path
+
+    def place(self, stage: str, number: int) -> Path:
+        """Where task `number` of `stage` writes: this path with its own endings."""
+        path = self.folder / stage
+        path.mkdir(parents=True, exist_ok=True)
+        return path / f"{number:05}"
+
+    def note(self, stage: str, number: int, key: str) -> dict[str, Any] | None:
+        """The note of a finished task, or None where it is to be done, again or for the first time."""
+        try:
+            note = json.loads(self.place(stage, number).with_suffix(".json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return note if isinstance(note, dict) and note.get("key") == key else None
+
+    def finish(self, stage: str, number: int, key: str, note: dict[str, Any]) -> dict[str, Any]:
+        """Write the note of a task whose files are whole, and return it."""
+        note = {"key": key, **note}
+        write_json(self.place(stage, number).with_suffix(".json"), note)
+        return note
+
+
+def key_of(*parts: object) -> str:
+    """A short name for what a task was made from; equal where all parts are equal."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
