@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import made_up_result as made_up
 from midfill.evaluate import plots, report, report_files
-from midfill.evaluate.harmless import clean, one_line
+from midfill.pages.harmless import clean, one_line
 from midfill.evaluate.report import as_markdown, as_text, cell, markdown_table
 from midfill.evaluate.report_files import write_report
 from midfill.evaluate.report_html import LONGEST, as_html

@@ -25,6 +25,8 @@ def as_data(config: Any) -> Any:
         return {str(key): as_data(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
         return [as_data(value) for value in config]
+    if isinstance(config, frozenset):
+        return sorted(as_data(value) for value in config)
     return config
 
 
@@ -97,10 +99,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value not in inner:
             raise _wrong(where, value, f"one of {', '.join(map(str, inner))}")
         return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
+    if origin in (tuple, frozenset):
+        if not isinstance(value, list | tuple | frozenset):
             raise _wrong(where, value, "a list")
-        return tuple(_convert(inner[0], one, f"{where}[{i}]") for i, one in enumerate(value))
+        return origin(_convert(inner[0], one, f"{where}[{i}]") for i, one in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise _wrong(where, value, "an object")

@@ -99,13 +99,18 @@ def write(path: Path, table: "pa.Table") -> None:
     part.replace(path)
 
 
-def read(path: Path, columns: Iterable[str] | None = None) -> "pa.Table":
-    """The rows of a Parquet file; CorpusError where it is none."""
+def read(
+    path: Path,
+    columns: Iterable[str] | None = None,
+    where: Sequence[tuple[str, str, str]] | None = None,
+) -> "pa.Table":
+    """The rows of a Parquet file, or those for which `where` holds; CorpusError where it is none."""
     pa = arrow()
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, columns=None if columns is None else list(columns))
+        chosen = None if columns is None else list(columns)
+        return pq.read_table(path, columns=chosen, filters=where and list(where))
     except (pa.ArrowInvalid, OSError) as error:
         raise CorpusError(
             f"{path} cannot be read as Parquet",

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from midfill.errors import ConfigError
-from midfill.evaluate.harmless import clean
 from midfill.evaluate.report import aligned, cell, markdown_table, percent
 from midfill.evaluate.report_files import write_all
 from midfill.evaluate.result import Result, TaskResult
 from midfill.evaluate.statistics import CONFIDENCE, bootstrap, holm, mcnemar
+from midfill.pages.harmless import clean
 
 SIGNIFICANT = 1 - CONFIDENCE
 

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from midfill.evaluate.harmless import clean
 from midfill.evaluate.published import (
     FIGURE_3,
     FIGURE_3_ITEMS,
@@ -28,6 +27,7 @@ from midfill.evaluate.report import aligned, cell, interval, markdown_table
 from midfill.evaluate.report_files import write_all
 from midfill.evaluate.result import Result, RuleScore
 from midfill.evaluate.statistics import wilson
+from midfill.pages.harmless import clean
 
 LEGEND = "; ".join(f"class {kind.value}: {meaning}" for kind, meaning in MEANING.items())
 
@@ -310,7 +310,7 @@ def paper_markdown(report: PaperReport) -> str:
 
 def paper_html(report: PaperReport) -> str:
     """The tables as one page."""
-    from midfill.evaluate.report_html import page, table, text
+    from midfill.pages.page import page, table, text
 
     body = '<div class="bar"><i></i><b>midfill</b> evaluation</div><h1>The papers\' tables beside ours</h1>'
     body += (

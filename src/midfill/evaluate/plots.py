@@ -3,15 +3,14 @@
 Lengths are user units of a drawing `WIDTH` wide, which the page scales.
 """
 
-import html
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from midfill.evaluate.harmless import clean
+from midfill.pages import svg
+from midfill.pages.svg import WIDTH
 
-WIDTH = 760
 _LABELS = 190  # of it, for the names of rows
 _VALUES = 150  # for the numbers behind them
 _ROW = 30
@@ -32,7 +31,7 @@ class Mark:
 
 def scores(marks: Sequence[Mark], ceiling: float | None = None) -> str:
     """A row for each score: its point and interval; a dashed line where no answer can pass more."""
-    most = _round_up(max(mark.high for mark in marks))
+    most = svg.round_up(max(mark.high for mark in marks))
     left, right, height = _LABELS, WIDTH - _VALUES, len(marks) * _ROW
 
     def x(share: float) -> float:
@@ -41,30 +40,30 @@ def scores(marks: Sequence[Mark], ceiling: float | None = None) -> str:
     parts = _grid(most, x, height)
     if ceiling is not None and ceiling < 1 and ceiling <= most:
         line = f'<line class="ceiling" x1="{x(ceiling):.1f}" x2="{x(ceiling):.1f}" y1="0" y2="{height}"/>'
-        parts.append(f"<g>{_title(f'attainable: {100 * ceiling:.1f} %')}{line}</g>")
+        parts.append(f"<g>{svg.title(f'attainable: {100 * ceiling:.1f} %')}{line}</g>")
     for i, mark in enumerate(marks):
         y = (i + 0.5) * _ROW
         numbers = f"{100 * mark.low:.1f}-{100 * mark.high:.1f}"
         parts += [
             f'<g class="{mark.kind}">',
-            _title(f"{mark.label}: {100 * mark.value:.1f} %, 95 % interval {numbers}"),
-            _text(left - 12, y, mark.label, "end name"),
+            svg.title(f"{mark.label}: {100 * mark.value:.1f} %, 95 % interval {numbers}"),
+            svg.text(left - 12, y, mark.label, "end name"),
             f'<line class="whisker" x1="{x(mark.low):.1f}" x2="{x(mark.high):.1f}" y1="{y}" y2="{y}"/>',
             *(
                 f'<line class="cap" x1="{x(end):.1f}" x2="{x(end):.1f}" y1="{y - 4}" y2="{y + 4}"/>'
                 for end in (mark.low, mark.high)
             ),
             f'<circle class="point" cx="{x(mark.value):.1f}" cy="{y}" r="5"/>',
-            _text(right + 14, y, f"{100 * mark.value:.1f}", "value"),
-            _text(right + 58, y, numbers, "soft"),
+            svg.text(right + 14, y, f"{100 * mark.value:.1f}", "value"),
+            svg.text(right + 58, y, numbers, "soft"),
             "</g>",
         ]
-    return _svg(height + _AXIS, parts, "Score under each rule, with its 95 % interval")
+    return svg.drawing(height + _AXIS, parts, "Score under each rule, with its 95 % interval")
 
 
 def bars(rows: Mapping[str, Mapping[str, float]], name: str) -> str:
     """For each row a bar of every measure, as shares; the first row is the model's."""
-    most = _round_up(max(value for row in rows.values() for value in row.values()))
+    most = svg.round_up(max(value for row in rows.values() for value in row.values()))
     measures = list(dict.fromkeys(measure for row in rows.values() for measure in row))
     thick, gap = 16, 14
     left, right = _LABELS, WIDTH - _VALUES
@@ -78,26 +77,26 @@ def bars(rows: Mapping[str, Mapping[str, float]], name: str) -> str:
     for i, (label, row) in enumerate(rows.items()):
         top = i * row_height + gap / 2
         parts.append(f'<g class="{"first" if i == 0 else "baseline"}">')
-        parts.append(_text(left - 12, top + thick * len(measures) / 2, label, "end name"))
+        parts.append(svg.text(left - 12, top + thick * len(measures) / 2, label, "end name"))
         for j, measure in enumerate(measures):
             if measure not in row:
                 continue
             y, value = top + j * thick, row[measure]
             parts += [
-                f'<g class="measure-{j}">{_title(f"{label}, {measure}: {100 * value:.1f} %")}',
+                f'<g class="measure-{j}">{svg.title(f"{label}, {measure}: {100 * value:.1f} %")}',
                 f'<rect class="bar" x="{left}" y="{y:.1f}" height="{thick - 5}" '
                 f'width="{max(x(value) - left, 1.5):.1f}" rx="2"/>',
-                _text(x(value) + 8, y + (thick - 5) / 2, f"{100 * value:.1f} {measure}", "tiny"),
+                svg.text(x(value) + 8, y + (thick - 5) / 2, f"{100 * value:.1f} {measure}", "tiny"),
                 "</g>",
             ]
         parts.append("</g>")
-    return _svg(height + _AXIS, parts, name)
+    return svg.drawing(height + _AXIS, parts, name)
 
 
 def histogram(passed: Sequence[int], failed: Sequence[int]) -> str:
     """How long the answers are, in tokens: those that passed below those that did not."""
     most = max(*passed, *failed, 1)
-    width = _step(most / _BINS, whole=True)
+    width = svg.step(most / _BINS, whole=True)
     count = math.floor(most / width) + 1
     piles = [(_pile(passed, width, i), _pile(failed, width, i)) for i in range(count)]
     tallest = max(sum(pile) for pile in piles)
@@ -107,15 +106,15 @@ def histogram(passed: Sequence[int], failed: Sequence[int]) -> str:
         return 8 + (height - 8) * (1 - answers / tallest)
 
     parts = []
-    for tick in _ticks(tallest, 4, whole=True):
+    for tick in svg.ticks(tallest, 4, whole=True):
         parts.append(
             f'<line class="grid" x1="{left}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
         )
-        parts.append(_text(left - 8, y(tick), f"{tick:g}", "end soft"))
+        parts.append(svg.text(left - 8, y(tick), f"{tick:g}", "end soft"))
     each = (right - left) / count
     for i, (good, bad) in enumerate(piles):
         span = f"{i * width:g} to {(i + 1) * width - 1:g} tokens: {good} passed, {bad} did not"
-        parts.append(f"<g>{_title(span)}")
+        parts.append(f"<g>{svg.title(span)}")
         for kind, low, high in (("good", 0, good), ("bad", good, good + bad)):
             if high > low:
                 parts.append(
@@ -125,9 +124,9 @@ def histogram(passed: Sequence[int], failed: Sequence[int]) -> str:
         parts.append("</g>")
     every = math.ceil(count / 8)
     for i in range(0, count, every):
-        parts.append(_text(left + i * each, height + 16, f"{i * width:g}", "soft"))
-    parts.append(_text(right, height + 32, "tokens of the answer", "end soft"))
-    return _svg(height + 42, parts, "Histogram of the lengths of the answers in tokens")
+        parts.append(svg.text(left + i * each, height + 16, f"{i * width:g}", "soft"))
+    parts.append(svg.text(right, height + 32, "tokens of the answer", "end soft"))
+    return svg.drawing(height + 42, parts, "Histogram of the lengths of the answers in tokens")
 
 
 def heat(cells: Mapping[tuple[float, float], tuple[float, int]]) -> str:
@@ -140,7 +139,7 @@ def heat(cells: Mapping[tuple[float, float], tuple[float, int]]) -> str:
     for i, length in enumerate(lengths):
         label = f"{length / 1000:g}K" if length >= 1000 else f"{length:g}"
         parts.append(
-            _text(left + (i + 0.5) * each, top + tall * len(depths) + 14, label, "mid soft")
+            svg.text(left + (i + 0.5) * each, top + tall * len(depths) + 14, label, "mid soft")
         )
         for j, depth in enumerate(depths):
             if (length, depth) not in cells:
@@ -149,20 +148,20 @@ def heat(cells: Mapping[tuple[float, float], tuple[float, int]]) -> str:
             x, y = left + i * each + 1, top + j * tall + 1
             parts += [
                 f'<g class="{"dark" if share > 0.75 else "pale"}">',
-                _title(f"{length:g} tokens, depth {depth:g} %: {100 * share:.0f} % of {trials}"),
+                svg.title(f"{length:g} tokens, depth {depth:g} %: {100 * share:.0f} % of {trials}"),
                 f'<rect class="bad" x="{x:.1f}" y="{y}" width="{each - 2:.1f}" height="{tall - 2}" rx="3"/>',
                 f'<rect class="good" x="{x:.1f}" y="{y}" width="{each - 2:.1f}" height="{tall - 2}" rx="3" '
                 f'fill-opacity="{share:.3f}"/>',
-                _text(x + each / 2 - 1, y + tall / 2 - 1, f"{100 * share:.0f}", "mid cell"),
+                svg.text(x + each / 2 - 1, y + tall / 2 - 1, f"{100 * share:.0f}", "mid cell"),
                 "</g>",
             ]
     parts += [
-        _text(left - 8, top + (j + 0.5) * tall, f"{depth:g} %", "end soft")
+        svg.text(left - 8, top + (j + 0.5) * tall, f"{depth:g} %", "end soft")
         for j, depth in enumerate(depths)
     ]
     height = top + tall * len(depths) + 42
-    parts.append(_text(WIDTH - 8, height - 10, "length of the context in tokens", "end soft"))
-    return _svg(height, parts, "Share of needles found, by length of the context and depth")
+    parts.append(svg.text(WIDTH - 8, height - 10, "length of the context in tokens", "end soft"))
+    return svg.drawing(height, parts, "Share of needles found, by length of the context and depth")
 
 
 def _pile(lengths: Iterable[int], width: float, i: int) -> int:
@@ -171,49 +170,8 @@ def _pile(lengths: Iterable[int], width: float, i: int) -> int:
 
 def _grid(most: float, x: Callable[[float], float], height: float) -> list[str]:
     parts = []
-    for tick in _ticks(100 * most, 5):
+    for tick in svg.ticks(100 * most, 5):
         at = x(tick / 100)
         parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{height}"/>')
-        parts.append(_text(at, height + 16, f"{tick:g}{' %' * (tick == 0)}", "mid soft"))
+        parts.append(svg.text(at, height + 16, f"{tick:g}{' %' * (tick == 0)}", "mid soft"))
     return parts
-
-
-def _ticks(most: float, about: int, *, whole: bool = False) -> list[float]:
-    """Round numbers from 0 to `most`, about so many."""
-    step = _step(most / about, whole=whole)
-    return [i * step for i in range(math.floor(most / step + 1e-9) + 1)]
-
-
-def _step(least: float, *, whole: bool = False) -> float:
-    """The smallest of 1, 2, 5, 10, 20, ... and their parts that is at least `least`."""
-    if whole:
-        least = max(least, 1)
-    scale = 10.0 ** math.floor(math.log10(least))
-    return next(m * scale for m in (1, 2, 5, 10) if m * scale >= least * (1 - 1e-9))
-
-
-def _round_up(share: float) -> float:
-    """Where an axis from 0 ends: just above the largest value, at most at 100 %."""
-    percent = max(100 * share, 1)
-    step = _step(percent / 5)
-    return min(step * math.ceil(percent / step) / 100, 1.0)
-
-
-def _svg(height: float, parts: Iterable[str], name: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{_escaped(name)}">'
-        f"{''.join(parts)}</svg>"
-    )
-
-
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    shown = text if len(text) <= 26 or "name" not in kind else text[:25] + "…"
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" dy=".35em">{_escaped(shown)}</text>'
-
-
-def _title(text: str) -> str:
-    return f"<title>{_escaped(text)}</title>"
-
-
-def _escaped(text: str) -> str:
-    return html.escape(clean(text))

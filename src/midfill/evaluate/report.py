@@ -9,9 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from midfill.evaluate.harmless import clean, one_line
 from midfill.evaluate.result import Baseline, Judged, Result, RuleScore, SampleResult, TaskResult
 from midfill.evaluate.statistics import beats
+from midfill.pages.harmless import clean, one_line
 
 STATUSES = ("pass", "wrong", "error", "timeout", "memory", "infra")
 NAMED_FAILURES = 24  # ids in the terminal; the files have all

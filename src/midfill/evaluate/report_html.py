@@ -1,11 +1,8 @@
 """A Result as one HTML page: nothing is fetched, nothing is scripted, every text is escaped."""
 
-import html
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 from midfill.evaluate import plots
-from midfill.evaluate.harmless import clean, one_line
 from midfill.evaluate.report import (
     STATUSES,
     at_limit,
@@ -25,16 +22,11 @@ from midfill.evaluate.report import (
 )
 from midfill.evaluate.result import Judged, Result, SampleResult, TaskResult
 from midfill.evaluate.statistics import wilson
+from midfill.pages.harmless import one_line
+from midfill.pages.page import fact, page, section, table, text
 
 LONGEST = 20_000  # characters of a program or an answer; the JSON has all of it
 PAGE = 32_000_000  # characters of cases; past it they are lines without their programs
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect "
-    "width='32' height='32' rx='8' fill='%23125e56'/%3E%3Cpath d='M7 8h18M7 24h18' stroke='%23fff' "
-    "stroke-width='3' stroke-linecap='round'/%3E%3Crect x='7' y='13' width='18' height='6' rx='2' "
-    "fill='%235fe0c4'/%3E%3C/svg%3E"
-)
 
 
 def as_html(result: Result) -> str:
@@ -56,27 +48,9 @@ def as_html(result: Result) -> str:
     return page(title, "".join(sections))
 
 
-def page(title: str, body: str, *, wide: bool = False) -> str:
-    """A page of its own with the report's looks; `body` is HTML, `wide` for large tables."""
-    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f'<title>{text(title)}</title>\n<link rel="icon" href="{ICON}">\n'
-        f"<style>\n{css}</style>\n</head>\n<body>\n<main{' class=wide' * wide}>\n{body}</main>\n</body>\n</html>\n"
-    )
-
-
-def text(value: str) -> str:
-    """A text of anybody's, harmless in HTML, in an attribute too."""
-    return html.escape(clean(value))
-
-
 def _top(result: Result) -> str:
     score = result.rules[result.rule]
-    facts = "".join(_fact(name, value) for name, value in result.facts().items())
+    facts = "".join(fact(name, value) for name, value in result.facts().items())
     notes = "".join(f"<li>{text(warning)}</li>" for warning in warnings(result))
     return (
         f'<div class="bar"><i></i><b>midfill</b> evaluation<span>{text(result.made)}</span></div>'
@@ -103,10 +77,6 @@ def _chips(result: Result) -> str:
     return f'<ul class="chips">{items}</ul>' if items else ""
 
 
-def _fact(name: str, value: str) -> str:
-    return f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>"
-
-
 def _scores(result: Result) -> str:
     marks = [
         plots.Mark(
@@ -129,7 +99,7 @@ def _scores(result: Result) -> str:
     body += f'<div class="sheet">{table(head, rows, first=True)}</div>'
     head, rows = baseline_table(result)
     body += f'<div class="sheet">{table(head, rows)}</div>' if rows else ""
-    return _section(
+    return section(
         "Score",
         "The same answers under every extraction rule that applies, and what needs no model at all. "
         "Filled: the default rule." + " Grey: baselines." * bool(result.baselines),
@@ -144,7 +114,7 @@ def _infilling(result: Result) -> str:
     score = result.rules[result.rule]
     rows = {"the model": {"passes": score.value} | _named(score.also)}
     rows |= {base.name: {"passes": base.value} | _named(base.also) for base in result.baselines}
-    return _section(
+    return section(
         "Beside fills that need no model",
         "The share of holes whose program passes, and further measures where they were taken.",
         f'<div class="sheet">{plots.bars(rows, "The model beside the baselines")}</div>',
@@ -164,7 +134,7 @@ def _needle(result: Result) -> str:
     if not cells:
         return ""
     shares = {key: (sum(values) / len(values), len(values)) for key, values in cells.items()}
-    return _section(
+    return section(
         "Needle in a haystack",
         "The share of needles found, in percent; depth 0 % is the beginning of the context.",
         f'<div class="sheet heat">{plots.heat(shares)}</div>',
@@ -173,7 +143,7 @@ def _needle(result: Result) -> str:
 
 def _groups(result: Result) -> str:
     head, rows = group_table(result)
-    return _section("Parts", "", f'<div class="sheet">{table(head, rows)}</div>') if rows else ""
+    return section("Parts", "", f'<div class="sheet">{table(head, rows)}</div>') if rows else ""
 
 
 def _outcomes(result: Result) -> str:
@@ -186,7 +156,7 @@ def _outcomes(result: Result) -> str:
         f'<li class="{status}"><b>{count}</b> {status}</li>' for status, count in counts.items()
     )
     lead = f"Verdicts under the default rule. Ended at the token limit: {at_limit(result)}."
-    return _section(
+    return section(
         "Outcomes",
         lead,
         f'<div class="split">{parts}</div><ul class="legend">{legend}</ul>',
@@ -201,7 +171,7 @@ def _lengths(result: Result) -> str:
     if not passed and not failed:
         return ""
     legend = '<ul class="legend"><li class="pass">passed</li><li class="wrong">did not</li></ul>'
-    return _section(
+    return section(
         "Length of the answers",
         "",
         f'{legend}<div class="sheet">{plots.histogram(passed, failed)}</div>',
@@ -221,7 +191,7 @@ def _check(result: Result) -> str:
         f'<div class="sheet">{table(["mutant that passes", "why"], alive)}</div>' if alive else ""
     )
     lead = f"Before any score: {check_line(result)}. {check.note}"
-    return _section("The judge, checked", lead, body)
+    return section("The judge, checked", lead, body)
 
 
 def _disagreements(result: Result) -> str:
@@ -234,7 +204,7 @@ def _disagreements(result: Result) -> str:
     ]
     body = f'<div class="sheet">{table(["task", *rules], rows)}</div>'
     count = f"{len(rows)} of {len(result.tasks)} tasks"
-    return _section(
+    return section(
         "Where the rules differ",
         f"{count} are worth more under one extraction rule than under another.",
         f"<details><summary>{count}</summary>{body}</details>",
@@ -250,7 +220,7 @@ def _mark(value: float | None) -> str:
 def _cases(result: Result) -> str:
     cases = failures(result)
     if not cases:
-        return _section("Not passed", "Every answer passed.", "")
+        return section("Not passed", "Every answer passed.", "")
     present = [status for status in STATUSES if any(j.status == status for _, _, j in cases)]
     choices = "".join(
         f'<label><input type="radio" name="only" id="only-{status}"'
@@ -260,7 +230,7 @@ def _cases(result: Result) -> str:
     body = f'<fieldset class="filter" aria-label="verdict">{choices}</fieldset>' * (
         len(present) > 1
     )
-    return _section(
+    return section(
         "Not passed",
         f"{len(cases)} of {result.samples} answers, with the program that was run and what it said.",
         f'<div class="cases">{body}{"".join(_details(cases))}</div>',
@@ -325,36 +295,3 @@ def _foot(result: Result) -> str:
     return (f'<ul class="notes plain">{notes}</ul>' if notes else "") + (
         f"<footer><dl>{items}</dl></footer>\n"
     )
-
-
-def _section(name: str, lead: str, body: str) -> str:
-    told = f'<p class="lead">{text(lead)}</p>' if lead else ""
-    return f"<section><h2>{name}</h2>{told}{body}</section>\n"
-
-
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, first: bool = False, last: bool = False
-) -> str:
-    """A table; columns with words go to the left. `first` sets off the first row, `last` our column."""
-    rows = list(rows)
-    kinds = [_kind([row[i] for row in rows]) for i in range(len(head))]
-    if last and head[-1] == "ours":
-        kinds[-1] = ' class="ours"'
-    top = "".join(f"<th{kind}>{text(name)}</th>" for kind, name in zip(kinds, head, strict=True))
-    lines = []
-    for i, values in enumerate(rows):
-        cells = "".join(
-            f"<td{_colour(value) or kind}>{text(value)}</td>"
-            for kind, value in zip(kinds, values, strict=True)
-        )
-        row = ' class="first"' * (first and i == 0)
-        lines.append(f"<tr{row}>{cells}</tr>")
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-
-
-def _kind(values: Sequence[str]) -> str:
-    return ' class="text"' * any(c.isalpha() for value in values for c in value)
-
-
-def _colour(value: str) -> str:
-    return {"✓": ' class="yes"', "✗": ' class="no"'}.get(value, "")

@@ -1,13 +1,42 @@
 """One build of a corpus: its sources and the configurations of all its stages."""
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from midfill.config.corpus.decontamination import Decontamination
-from midfill.config.corpus.documents import DocumentsConfig, ShardsConfig, number
+from midfill.config.corpus.documents import (
+    Category,
+    DocumentsConfig,
+    ShardsConfig,
+    choice,
+    number,
+)
 from midfill.config.corpus.duplicates import Duplicates
 from midfill.config.corpus.quality import QualityConfig
 from midfill.config.corpus.rules import RulesConfig
-from midfill.config.corpus.sources import Fetching, ReadLimits, SourceConfig
+from midfill.config.corpus.sources import Fetching, ReadLimits
+
+Kind = Literal["folder", "repository", "git", "archives", "packages", "table", "pages"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """One place that repositories, or web pages, come from."""
+
+    # A folder of repositories; one repository's folder; git repositories, committed files only;
+    # archives; a list of packages; Parquet or JSONL; WARC, WET or JSONL of web pages.
+    kind: Kind
+    path: str  # of a file or folder; for packages also the name of a list that comes with midfill
+    category: Category = "code"  # of its share in the mix
+    index: str | None = None  # of packages whose list does not say it: pypi, npm, debian
+    commit: str | None = None  # of git repositories; None: what is checked out
+    skip: tuple[str, ...] = ()  # names of packages left out
+
+    def __post_init__(self) -> None:
+        """Refuse kinds that nobody can read."""
+        choice(self, "kind", get_args(Kind))
+        choice(self, "category", get_args(Category))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusConfig:
@@ -16,7 +45,8 @@ class CorpusConfig:
     sources: tuple[SourceConfig, ...] = ()
     limits: ReadLimits = field(default_factory=ReadLimits)
     fetching: Fetching = field(default_factory=Fetching)
-    languages: tuple[str, ...] = ()  # names to keep; empty: all 338 (Coder-V2); V1: its 87
+    # Names to keep, `v1` for V1's 87; empty: Coder-V2's 338, Markdown and reStructuredText.
+    languages: tuple[str, ...] = ()
     created_before: str | None = None  # ISO date; repositories without a date stay
     rules: RulesConfig = field(default_factory=RulesConfig)
     duplicates: Duplicates | None = field(default_factory=Duplicates)

@@ -4,7 +4,8 @@ What comes of a document depends on its text, its name, the seed and the epoch o
 part lie in one file, from which `merge.py` takes them in the final order.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,12 @@ from midfill.tokenizer.tokenizer import Tokenizer
 class Encoded:
     """The tokens of one document."""
 
-    id: str
+    id: str  # repository, and path of its first file
+    repo: str
     ids: Ids  # bos, the document, eos
-    paths: tuple[str, ...]
+    bytes: int  # of its text
+    language: str | None  # of most of its text
+    files: int
     holes: bool  # whether it was rearranged
 
 
@@ -51,17 +55,27 @@ class Encoder:
         self._begin = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
         self._end = [tokenizer.eos_id]
 
-    def encode(self, documents: Iterable[Training], epoch: int) -> Iterator[Encoded]:
-        """The tokens of each document, of one that was too long those of its parts."""
+    def encode(
+        self, documents: Iterable[Training], epoch: int, wanted: Container[str] | None = None
+    ) -> Iterator[Encoded]:
+        """The tokens of each document, of one that was too long those of its parts.
+
+        `wanted` are the names of those to encode; None: all.
+        """
         for document in documents:
             for first, pieces in self._cut(document):
-                text = JOINT.join(pieces)
                 name = f"{document.repo}:{document.paths[first]}"
+                if wanted is not None and name not in wanted:
+                    continue
+                text = JOINT.join(pieces)
                 ids, holes = self._ids(text, name, epoch)
                 yield Encoded(
                     id=name,
+                    repo=document.repo,
                     ids=np.concatenate([self._begin, ids, self._end]).astype(np.uint32),
-                    paths=document.paths[first : first + len(pieces)],
+                    bytes=len(text.encode("utf-8", "surrogatepass")),
+                    language=_most(document.languages[first : first + len(pieces)], pieces),
+                    files=len(pieces),
                     holes=holes,
                 )
 
@@ -90,3 +104,11 @@ class Encoder:
             return self._encode(text), False
         spm = chance.random() < fim.spm_rate
         return rearranged(text, self._encode, tokens, split=fim.split, spm=spm, chance=chance), True
+
+
+def _most(languages: Sequence[str | None], pieces: Sequence[str]) -> str | None:
+    """The language of most of the text; among equals the first by name."""
+    sizes: Counter[str | None] = Counter()
+    for language, piece in zip(languages, pieces, strict=True):
+        sizes[language] += len(piece)
+    return min(sizes, key=lambda language: (-sizes[language], language or ""))

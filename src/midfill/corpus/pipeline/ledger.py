@@ -10,6 +10,7 @@ A task whose key has changed is done again.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,27 @@ class Ledger:
         note = {"key": key, **note}
         write_json(self.place(stage, number).with_suffix(".json"), note)
         return note
+
+    def notes(self, stage: str) -> Iterator[dict[str, Any]]:
+        """The notes of a stage's finished tasks, by number."""
+        for path in sorted((self.folder / stage).glob("[0-9]*.json")):
+            yield json.loads(path.read_text())
+
+    def outputs(self, stage: str, ending: str) -> list[Path]:
+        """What a stage's finished tasks wrote with this ending, by number."""
+        notes = sorted((self.folder / stage).glob("[0-9]*.json"))
+        paths = [path.with_name(path.stem + ending) for path in notes]
+        return [path for path in paths if path.exists()]
+
+    def trim(self, stage: str, tasks: int) -> None:
+        """Remove the notes of tasks that an earlier build in this folder had more."""
+        for path in (self.folder / stage).glob("[0-9]*.json"):
+            if int(path.stem) >= tasks:
+                path.unlink()
+
+    def forget(self, stage: str, number: int) -> None:
+        """Have a task done again."""
+        self.place(stage, number).with_suffix(".json").unlink(missing_ok=True)
 
 
 def key_of(*parts: object) -> str:

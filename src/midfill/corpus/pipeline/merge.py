@@ -4,15 +4,19 @@ The order is one permutation of all documents, so it knows neither parts nor wor
 documents give the same bytes however the work was divided.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from midfill.corpus.shards import Shard, write_shard
+from midfill.corpus.pipeline.ledger import Ledger
+from midfill.corpus.shards import write_shard
+
+STAGE = "shards"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,13 @@ class Slices:
 
     def __getitem__(self, chosen: Any) -> "Slices":
         return Slices(self.file[chosen], self.start[chosen], self.tokens[chosen], self.key[chosen])
+
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        whole = hashlib.sha256()
+        for column in (self.file, self.start, self.tokens, self.key):
+            whole.update(np.ascontiguousarray(column).tobytes())
+        return whole.hexdigest()
 
     def in_order(self) -> "Slices":
         """Sorted by key; among equal keys by place, which only equal names can come to."""
@@ -41,21 +52,33 @@ class Slices:
             yield self[border]
 
 
+def joined(parts: Sequence[Slices]) -> Slices:
+    """All of them, one after the other."""
+    columns = zip(*((one.file, one.start, one.tokens, one.key) for one in parts), strict=True)
+    return Slices(*(np.concatenate(column) for column in columns))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeTask:
     """One shard to write."""
 
+    number: int
+    key: str
+    bytes: int
+    ledger: Ledger
     folder: Path
     name: str
     split: str
     dtype: str
     files: Sequence[Path]  # of 32-bit ids
     slices: Slices
+    stage: str = STAGE
 
 
-def merge(task: MergeTask) -> Shard:
-    """Write the shard."""
-    return write_shard(task.folder, task.name, task.split, task.dtype, _documents(task))
+def merge(task: MergeTask) -> dict[str, Any]:
+    """Write the shard; return its note."""
+    shard = write_shard(task.folder, task.name, task.split, task.dtype, _documents(task))
+    return task.ledger.finish(STAGE, task.number, task.key, {"shard": asdict(shard)})
 
 
 def _documents(task: MergeTask) -> Iterator[NDArray[Any]]:

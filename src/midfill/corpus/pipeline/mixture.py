@@ -7,6 +7,7 @@ on the order or number of parts.
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ def below(hashed: NDArray[np.uint64], share: float | NDArray[np.float64]) -> NDA
     return (hashed >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share
 
 
-def passes(tokens: Mapping[str, int], mix: Mapping[str, float], epochs: int) -> dict[str, float]:
+def passes(tokens: Mapping[str, int], mix: Mapping[Any, float], epochs: int) -> dict[str, float]:
     """How often the documents of each category are used, so that their tokens make up `mix`.
 
     The largest mixture in which no category is used more than `epochs` times; without a mix each

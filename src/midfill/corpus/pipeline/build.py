@@ -1,0 +1,166 @@
+"""A whole build, from sources to shards: which stage follows which, and what passes between them.
+
+    sources -> parts -> clean -> dedupe -> judge -> tokens -> shards
+                         map     exchange   map      map     exchange
+
+Every stage writes into the work folder and is skipped where it is done, so a build goes on where it
+was ended; a changed configuration does again what depends on it. Which process did what leaves no
+trace in the result.
+"""
+
+import contextlib
+import itertools
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from midfill import __version__
+from midfill.config.corpus.build import CorpusConfig
+from midfill.config.override import as_data
+from midfill.corpus.decontamination import Index
+from midfill.corpus.pipeline import dedupe
+from midfill.corpus.pipeline.clean import CleanTask, clean_part
+from midfill.corpus.pipeline.judge import JudgeTask, judge_part
+from midfill.corpus.pipeline.local import Executor
+from midfill.corpus.pipeline.plan import Part, parts
+from midfill.corpus.pipeline.runner import Files, Note, Runner
+from midfill.corpus.pipeline.sharding import write_shards
+from midfill.corpus.shards import write_json
+from midfill.corpus.sources.opened import opened
+from midfill.corpus.sources.source import Reference
+from midfill.errors import CorpusError
+from midfill.hub.progress import Report, silent
+
+RUN = "run.json"
+
+
+def build(
+    config: CorpusConfig,
+    out: Path,
+    executor: Executor,
+    *,
+    benchmarks: Path | None = None,
+    report: Report = silent,
+) -> Note:
+    """Do what is not done yet of a build in the folder `out`; return the index of its shards.
+
+    `benchmarks` is the folder of benchmarks, beside those that were pulled. Raises UserError.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    runner = Runner(config=config, out=out, executor=executor, report=report)
+    with _alone(out):
+        write_json(out / RUN, record(config))
+        found = _references(runner)
+        cleaned = _clean(runner, list(parts(found, config.part_bytes)))
+        judged = _judge(runner, cleaned, _dedupe(runner, cleaned), benchmarks)
+        categories = {r.name: config.sources[number].category for number, r in found}
+        return write_shards(runner, judged, categories)
+
+
+def record(config: CorpusConfig) -> dict[str, Any]:
+    """What a build was made with: enough to do it again."""
+    return {"midfill": __version__, "python": platform.python_version(), "config": as_data(config)}
+
+
+def _references(runner: Runner) -> list[tuple[int, Reference]]:
+    """Every repository of every source, once what is missing has been fetched."""
+    found: list[tuple[int, Reference]] = []
+    for number, source in enumerate(runner.config.sources):
+        one = opened(source, runner.config.fetching)
+        one.prepare(runner.report)
+        found += [(number, reference) for reference in one.references()]
+    if not found:
+        raise CorpusError(
+            "there is nothing to build from",
+            why="the sources hold no repository" if runner.config.sources else "there is no source",
+            fix="midfill corpus build FOLDER --out DIR, where FOLDER holds repositories",
+        )
+    names = sorted(reference.name for _, reference in found)
+    twice = next((a for a, b in itertools.pairwise(names) if a == b), None)
+    if twice:
+        raise CorpusError(
+            f"two repositories are called {twice}",
+            why="documents are known by the name of their repository",
+            fix="leave one of the two out, or rename its folder",
+        )
+    return found
+
+
+def _clean(runner: Runner, planned: list[Part]) -> Files:
+    config = runner.config
+    used = (config.sources, config.limits, config.languages, config.created_before)
+    used = (*used, config.rules, config.duplicates, config.kept_samples)
+    tasks = [
+        CleanTask(part=part, key=runner.key(used, part), ledger=runner.ledger, config=config)
+        for part in planned
+    ]
+    notes = runner.each("cleaning", clean_part, tasks)
+    places = [runner.ledger.place(task.stage, task.number) for task in tasks]
+    return Files(
+        [place.with_suffix(".parquet") for place in places],
+        [task.key for task in tasks],
+        [note["bytes"] for note in notes],
+    )
+
+
+def _dedupe(runner: Runner, cleaned: Files) -> tuple[Path, str] | None:
+    """Where the list of duplicates is, and its key; None where they stay."""
+    config = runner.config.duplicates
+    if config is None:
+        return None
+    key = runner.key(config, cleaned.keys)
+    path = runner.ledger.place(dedupe.STAGE, 0).with_suffix(".parquet")
+    runner.once("comparing", dedupe.STAGE, key, lambda: dedupe.write(path, cleaned.paths, config))
+    return path, key
+
+
+def _judge(
+    runner: Runner, cleaned: Files, duplicates: tuple[Path, str] | None, benchmarks: Path | None
+) -> Files:
+    config = runner.config
+    index, digest = None, ""
+    if config.decontamination is not None:
+        texts = Index.from_folder(benchmarks, config.decontamination)
+        index, digest = runner.out / "work" / "benchmarks.npz", texts.digest
+        index.parent.mkdir(exist_ok=True)
+        texts.save(index)
+    used = (config.quality, config.decontamination, config.kept_samples, digest, duplicates)
+    tasks = [
+        JudgeTask(
+            number=i,
+            key=runner.key(key, used),
+            bytes=size,
+            ledger=runner.ledger,
+            files=path,
+            duplicates=duplicates and duplicates[0],
+            index=index,
+            config=config,
+        )
+        for i, (path, key, size) in enumerate(
+            zip(cleaned.paths, cleaned.keys, cleaned.bytes, strict=True)
+        )
+    ]
+    notes = runner.each("judging", judge_part, tasks)
+    places = [runner.ledger.place(task.stage, task.number) for task in tasks]
+    return Files(
+        [place.with_suffix(".parquet") for place in places],
+        [task.key for task in tasks],
+        [note["bytes"] for note in notes],
+    )
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Refuse a second build in the same folder at the same time."""
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise CorpusError(
+            f"{out} is being built by another process",
+            why="two builds would write the same files",
+            fix="wait for it, or give another --out",
+        ) from error

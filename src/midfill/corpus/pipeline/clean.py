@@ -1,0 +1,112 @@
+"""The first stage: what each repository holds, which of its files are used, what needs what.
+
+Source: DeepSeek-Coder §2.1, §2.2. A file is dropped for one reason, the first that applies. Imports
+are resolved among all files that were read, so that one to a vendored or generated file finds it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from midfill.config.corpus.build import CorpusConfig
+from midfill.corpus import table
+from midfill.corpus.dependencies.family import File
+from midfill.corpus.dependencies.graph import depends_on
+from midfill.corpus.duplicates.sketch import Sketch, sketch, to_arrow
+from midfill.corpus.languages import LANGUAGES, V1, detect
+from midfill.corpus.pipeline.aside import Aside
+from midfill.corpus.pipeline.count import Counts
+from midfill.corpus.pipeline.ledger import Ledger
+from midfill.corpus.pipeline.plan import Part
+from midfill.corpus.record import Document, Drop, Repository
+from midfill.corpus.rules import inspect
+from midfill.corpus.sources.opened import opened
+from midfill.corpus.table import write
+
+STAGE = "clean"
+PROSE = ("Markdown", "reStructuredText")  # not of the 338, and kept as text about code (V2 §2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanTask:
+    """Read and clean one part."""
+
+    part: Part
+    key: str
+    ledger: Ledger
+    config: CorpusConfig
+    stage: str = STAGE
+
+    @property
+    def number(self) -> int:
+        """Of its part."""
+        return self.part.number
+
+    @property
+    def bytes(self) -> int:
+        """As estimated, unpacked."""
+        return self.part.bytes
+
+
+def clean(repository: Repository, config: CorpusConfig) -> list[Document]:
+    """All documents of a repository, with language, licence, imports, and a drop where one is due."""
+    documents = repository.documents
+    for document in documents:
+        found = detect(document.path, document.text)
+        document.language = found.language or found.outside
+        document.licence = document.licence or repository.licence
+        document.drop = _unwanted(document, config)
+    documents = inspect(documents, config.rules)
+    kept = [document for document in documents if document.drop is None]
+    needs = depends_on([File(d.path, d.text, d.language) for d in documents])
+    names = {document.path for document in kept}
+    for document in kept:
+        document.depends_on = tuple(path for path in needs[document.path] if path in names)
+    return documents
+
+
+def _unwanted(document: Document, config: CorpusConfig) -> Drop | None:
+    """Whether the language or the date of its repository rules a document out."""
+    if not config.languages:
+        wanted = document.language in LANGUAGES or document.language in PROSE
+    else:
+        v1 = "v1" in config.languages and document.language in V1
+        wanted = v1 or document.language in config.languages
+    if not wanted:
+        return Drop("language", document.language or Path(document.path).suffix)
+    late = config.created_before and document.created and document.created >= config.created_before
+    return Drop("created", document.created) if late else None
+
+
+def clean_part(task: CleanTask) -> dict[str, Any]:
+    """Write the kept files of a part, their sketches and samples of the others; return the note."""
+    config, counts = task.config, Counts()
+    aside = Aside(config.kept_samples)
+    kept: list[Document] = []
+    sketches: list[Sketch] = []
+    for repository in _repositories(task):
+        counts.add_unread("read", repository.unread)
+        counts.add("read", repository.documents)
+        documents = clean(repository, config)
+        counts.add(STAGE, documents)
+        aside.add(STAGE, documents)
+        good = sorted((d for d in documents if d.drop is None), key=lambda d: d.path)
+        kept += good
+        if config.duplicates is not None:
+            sketches += sketch(good, config.duplicates)
+    place = task.ledger.place(STAGE, task.part.number)
+    write(place.with_suffix(".parquet"), table.to_table(kept))
+    write(place.with_suffix(".dropped.parquet"), aside.table())
+    if config.duplicates is not None:
+        write(place.with_suffix(".sketches.parquet"), to_arrow(sketches, config.duplicates))
+    note = {"counts": counts.rows(), "files": len(kept), "bytes": sum(d.size for d in kept)}
+    return task.ledger.finish(STAGE, task.part.number, task.key, note)
+
+
+def _repositories(task: CleanTask) -> Iterator[Repository]:
+    """The repositories of a part, by name, as their sources read them."""
+    config = task.config
+    sources = [opened(one, config.fetching) for one in config.sources]
+    for number, reference in sorted(task.part.references, key=lambda one: one[1].name):
+        yield sources[number].read(reference, config.limits)

@@ -1,0 +1,80 @@
+"""The stage behind deduplication: copies go, then what reads badly, then what holds benchmarks.
+
+Source: DeepSeek-Coder §2.4. Files that the quality model scores too low go later, in `tokens.py`:
+what is too low is known when all scores are.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from midfill.config.corpus.build import CorpusConfig
+from midfill.corpus import table
+from midfill.corpus.decontamination import Index, decontaminate
+from midfill.corpus.pipeline.aside import Aside
+from midfill.corpus.pipeline.count import Counts
+from midfill.corpus.pipeline.ledger import Ledger
+from midfill.corpus.quality import Quality
+from midfill.corpus.record import Document, Drop
+
+STAGE = "judge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeTask:
+    """Judge the cleaned files of one part."""
+
+    number: int
+    key: str
+    bytes: int
+    ledger: Ledger
+    files: Path  # Parquet of the cleaned files
+    duplicates: Path | None  # Parquet of what is removed as a copy
+    index: Path | None  # of benchmarks
+    config: CorpusConfig
+    stage: str = STAGE
+
+
+def judge_part(task: JudgeTask) -> dict[str, Any]:
+    """Write the files that stay, with their scores, and samples of the others; return the note."""
+    config, counts = task.config, Counts()
+    aside = Aside(config.kept_samples)
+    index = None if task.index is None else Index.load(task.index)
+    documents = list(table.documents(task.files))
+    _drop_copies(documents, _copies(task.duplicates))
+    with contextlib.ExitStack() as stack:
+        if config.quality is not None:
+            stack.enter_context(Quality(config.quality)).judge(documents)
+    note: dict[str, Any] = {}
+    if index is not None and config.decontamination is not None:
+        found = decontaminate(documents, index, config.decontamination)
+        note["benchmarks"] = found.as_json(index)
+    counts.add(STAGE, documents)
+    aside.add(STAGE, documents)
+    kept = [document for document in documents if document.drop is None]
+    place = task.ledger.place(STAGE, task.number)
+    table.write(place.with_suffix(".parquet"), table.to_table(kept))
+    table.write(place.with_suffix(".dropped.parquet"), aside.table())
+    note |= {"counts": counts.rows(), "files": len(kept), "bytes": sum(d.size for d in kept)}
+    return task.ledger.finish(STAGE, task.number, task.key, note)
+
+
+def _copies(path: Path | None) -> Mapping[str, tuple[str, str]]:
+    """What is removed: names of repositories and files, to level and what is kept instead."""
+    if path is None:
+        return {}
+    rows = table.read(path).to_pylist()
+    return {row["id"]: (row["level"], row["dup_of"]) for row in rows}
+
+
+_REASONS = {"repo": "duplicate_repository", "file": "duplicate_file", "copy": "exact_copy"}
+
+
+def _drop_copies(documents: Sequence[Document], copies: Mapping[str, tuple[str, str]]) -> None:
+    for document in documents:
+        found = copies.get(document.repo) or copies.get(document.id)
+        if found is not None:
+            level, document.dup_of = found
+            document.drop = Drop(_REASONS[level], document.dup_of)

@@ -1,0 +1,97 @@
+"""What every stage of a build uses: the work folder, the executor, keys, progress, counts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from midfill import __version__
+from midfill.config.corpus.build import CorpusConfig
+from midfill.config.override import as_data
+from midfill.corpus.pipeline.ledger import Ledger, key_of
+from midfill.corpus.pipeline.local import Executor
+from midfill.hub.progress import Progress, Report, silent
+
+Note = dict[str, Any]
+
+
+class Job(Protocol):
+    """What every task has."""
+
+    @property
+    def stage(self) -> str:
+        """The folder of its stage."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Its place in the stage."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What it is made from."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """About how much it reads."""
+        ...
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a stage left behind, part by part."""
+
+    paths: list[Path]
+    keys: list[str]
+    bytes: list[int]  # of the files kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """One build in a folder of its own."""
+
+    config: CorpusConfig
+    out: Path
+    executor: Executor
+    report: Report = silent
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is done."""
+        return Ledger(self.out / "work")
+
+    def key(self, *used: object) -> str:
+        """The key of a task that is made from these, by this version."""
+        return key_of(__version__, self.config.seed, *map(as_data, used))
+
+    def each(
+        self, label: str, function: Callable[[AnyJob], Note], tasks: Sequence[AnyJob]
+    ) -> list[Note]:
+        """The notes of a stage's tasks, in their order; only those that are not done are run."""
+        notes = [self.ledger.note(task.stage, task.number, task.key) for task in tasks]
+        whole = sum(task.bytes for task in tasks)
+        done = sum(task.bytes for task, note in zip(tasks, notes, strict=True) if note)
+        self.report(Progress(label=label, done_bytes=done, total_bytes=whole))
+        place = {task.number: i for i, task in enumerate(tasks)}
+        left = [task for task, note in zip(tasks, notes, strict=True) if note is None]
+        for task, note in self.executor.run(function, left):
+            notes[place[task.number]] = note
+            done += task.bytes
+            self.report(Progress(label=label, done_bytes=done, total_bytes=whole))
+        found = [note for note in notes if note is not None]
+        if tasks:
+            self.ledger.trim(tasks[0].stage, len(tasks))
+        return found
+
+    def once(self, label: str, stage: str, key: str, function: Callable[[], Note]) -> Note:
+        """The note of a stage that is one task of this process."""
+        note = self.ledger.note(stage, 0, key)
+        if note is None:
+            self.report(Progress(label=label, done_bytes=0))
+            note = self.ledger.finish(stage, 0, key, function())
+        return note

@@ -1,0 +1,144 @@
+"""Which documents go into which split, in which epochs, by the mix; and which cut the model makes.
+
+All choices are by hashes of names: see `mixture.py`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midfill.config.corpus.build import CorpusConfig
+from midfill.config.corpus.quality import QualityConfig
+from midfill.corpus import table
+from midfill.corpus.pipeline.clean import PROSE
+from midfill.corpus.pipeline.merge import Slices
+from midfill.corpus.pipeline.mixture import below, capped, hashes, passes
+
+SPLITS = ("train", "held_out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The documents of all parts, in the order of parts, as `tokens.py` describes them."""
+
+    id: list[str]
+    repo: list[str]
+    language: list[str | None]
+    tokens: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+    part: NDArray[np.uint32]
+    start: NDArray[np.int64]  # in the part's file of tokens
+
+    @classmethod
+    def read(cls, files: Sequence[Path]) -> "Rows":
+        """The rows of one epoch."""
+        tables = [table.read(file) for file in files]
+        whole = table.arrow().concat_tables(tables)
+        tokens = [one["tokens"].to_numpy() for one in tables]
+        starts = [np.cumsum(count) - count for count in tokens]
+        return cls(
+            id=whole["id"].to_pylist(),
+            repo=whole["repo"].to_pylist(),
+            language=whole["language"].to_pylist(),
+            tokens=np.concatenate([np.empty(0, np.int64), *tokens]),
+            bytes=whole["bytes"].to_numpy(),
+            part=np.repeat(np.arange(len(files), dtype=np.uint32), [len(t) for t in tokens]),
+            start=np.concatenate([np.empty(0, np.int64), *starts]),
+        )
+
+    def slices(self, chosen: NDArray[np.bool_], first_file: int, epoch: int, seed: int) -> Slices:
+        """The chosen documents for `merge`; `first_file` is the number of this epoch's first file."""
+        return Slices(
+            (self.part[chosen] + np.uint32(first_file)).astype(np.uint32),
+            self.start[chosen].astype(np.uint64),
+            self.tokens[chosen].astype(np.uint64),
+            hashes([self.id[i] for i in np.flatnonzero(chosen)], "order", seed, epoch),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What is used of the documents, and how often."""
+
+    names: list[str]
+    held_out: NDArray[np.bool_]
+    passes: dict[str, float]  # by category; 1.4: all once, and 40 % a second time
+    often: NDArray[np.float64]  # of each document
+    capped: NDArray[np.bool_]  # left out because its language has enough
+    chance: NDArray[np.uint64]
+
+    def of_epoch(self, epoch: int) -> NDArray[np.bool_]:
+        """Which documents are trained on in this epoch."""
+        lucky = below(self.chance, np.clip(self.often - epoch, 0, 1))
+        return ~self.held_out & ~self.capped & lucky
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there are."""
+        return max(1, int(np.ceil(max(self.passes.values(), default=1.0) - 1e-9)))
+
+
+def select(rows: Rows, categories: Mapping[str, str], config: CorpusConfig) -> Selection:
+    """Choose from documents; `categories` maps repositories to those of their sources.
+
+    Prose of a code source (Markdown beside programs) counts as text.
+    """
+    shards, seed = config.shards, config.seed
+    held_out = below(hashes(rows.repo, "held out", seed), shards.held_out)
+    sizes: Counter[str] = Counter()
+    for language, size in zip(rows.language, rows.bytes.tolist(), strict=True):
+        sizes[language or ""] += size
+    share = capped(sizes, shards.language_cap_bytes)
+    shares = np.array([share[language or ""] for language in rows.language], np.float64)
+    over = ~below(hashes(rows.id, "cap", seed), shares)
+    kinds = [_category(c, categories[r]) for r, c in zip(rows.repo, rows.language, strict=True)]
+    tokens: Counter[str] = Counter()
+    for kind, count, used in zip(kinds, rows.tokens.tolist(), ~over & ~held_out, strict=True):
+        tokens[kind] += count if used else 0
+    times = passes(tokens, shards.mix, shards.epochs)
+    return Selection(
+        names=rows.id,
+        held_out=held_out,
+        passes=times,
+        often=np.array([times[kind] for kind in kinds], np.float64),
+        capped=over,
+        chance=hashes(rows.id, "mix", seed),
+    )
+
+
+def _category(language: str | None, of_source: str) -> str:
+    return "text" if of_source == "code" and language in PROSE else of_source
+
+
+def least_scores(files: Iterable[Path], config: QualityConfig | None) -> dict[str, float]:
+    """The score below which the quality model drops a file, for each language that it cuts."""
+    if config is None:
+        return {}
+    scores: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+    for file in files:
+        for row in table.read(file, ["language", "quality", "size"]).to_pylist():
+            if row["quality"] is not None:
+                scores[row["language"]].append((row["quality"], row["size"]))
+    return {
+        language: _quantile(found, 1 - config.keep_by_language.get(language, config.keep), config)
+        for language, found in sorted(scores.items())
+        if len(found) >= config.least_files
+    }
+
+
+def _quantile(found: list[tuple[float, int]], share: float, config: QualityConfig) -> float:
+    """The score that this share of the files, or bytes, lie below."""
+    found = sorted(found)
+    weights = np.array([size if config.unit == "bytes" else 1 for _, size in found], np.float64)
+    before = (np.cumsum(weights) - weights) / max(weights.sum(), 1)
+    return found[min(int(np.searchsorted(before, share - 1e-12)), len(found) - 1)][0]
+
+
+def as_record(selection: Selection) -> dict[str, Any]:
+    """What was chosen, for the index of the shards."""
+    return {"passes": {k: round(v, 6) for k, v in sorted(selection.passes.items())}}

@@ -1,0 +1,200 @@
+"""The last stages: a tokenizer, the tokens of each epoch, and the shards."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from midfill.corpus import table
+from midfill.corpus.pipeline import select
+from midfill.corpus.pipeline.merge import MergeTask, Slices, joined, merge
+from midfill.corpus.pipeline.runner import Files, Note, Runner
+from midfill.corpus.pipeline.tokens import TokensTask, encode_part
+from midfill.corpus.shards import FORMAT, INDEX, Shard, digest, dtype_for, read_shard, write_json
+from midfill.tokenizer import folder as tokenizer_folder
+from midfill.tokenizer.tokenizer import Tokenizer
+from midfill.tokenizer.train import train
+
+TOKENIZER = "tokenizer"  # the folder with the one that encoded the shards
+
+
+def write_shards(runner: Runner, judged: Files, categories: Mapping[str, str]) -> Note:
+    """Encode the kept files, choose by the mix, write the shards; return their index.
+
+    `categories` maps each repository to the category of its source.
+    """
+    config = runner.config
+    least = select.least_scores(judged.paths, config.quality)
+    tokenizer = _tokenizer(runner, judged)
+    encode = _Encoding(runner, judged, least, tokenizer)
+    files = encode(0, None)
+    rows = select.Rows.read(files)
+    selection = select.select(rows, categories, config)
+    held_out = rows.slices(selection.held_out, 0, 0, config.seed)
+    train_slices = [rows.slices(selection.of_epoch(0), 0, 0, config.seed)]
+    for epoch in range(1, selection.epochs):
+        chosen = selection.of_epoch(epoch)
+        more = encode(epoch, [_names(rows, chosen & (rows.part == i)) for i in range(len(files))])
+        again = select.Rows.read(more)
+        whole = np.ones(len(again.id), bool)
+        train_slices.append(again.slices(whole, epoch * len(judged.paths), epoch, config.seed))
+        files = files + more
+    slices = {"train": joined(train_slices), "held_out": held_out}
+    shards = _merge(runner, slices, files, encode.keys, tokenizer)
+    index = {
+        "format": FORMAT,
+        "dtype": dtype_for(Tokenizer.from_folder(tokenizer).rows),
+        "vocabulary": Tokenizer.from_folder(tokenizer).rows,
+        "tokenizer_sha256": _digest_of(tokenizer),
+        "shards": [asdict(shard) for shard in shards],
+        "tokens": {s: sum(x.tokens for x in shards if x.split == s) for s in select.SPLITS},
+        "documents": {s: sum(x.documents for x in shards if x.split == s) for s in select.SPLITS},
+        "mix": select.as_record(selection),
+        "least_quality": least,
+        "digest": digest(shards),
+    }
+    folder = runner.out / "shards"
+    folder.mkdir(exist_ok=True)
+    write_json(folder / INDEX, index)
+    _remove_others(folder, shards)
+    return index
+
+
+class _Encoding:
+    """Encodes all parts for one epoch, and remembers the keys of what it made."""
+
+    def __init__(
+        self, runner: Runner, judged: Files, least: Mapping[str, float], tokenizer: Path
+    ) -> None:
+        self._runner, self._judged, self._least = runner, judged, least
+        self._tokenizer = tokenizer
+        self.keys: list[str] = []
+
+    def __call__(self, epoch: int, wanted: Sequence[frozenset[str]] | None) -> list[Path]:
+        """Where the rows about each part's documents are; the tokens lie beside them."""
+        runner, judged, config = self._runner, self._judged, self._runner.config
+        used = (config.documents, config.shards.fim, dict(self._least), _digest_of(self._tokenizer))
+        tasks = [
+            TokensTask(
+                number=i,
+                epoch=epoch,
+                key=runner.key(used, epoch, key, None if wanted is None else sorted(wanted[i])),
+                bytes=size,
+                ledger=runner.ledger,
+                files=path,
+                tokenizer=self._tokenizer,
+                config=config,
+                least=self._least,
+                wanted=None if wanted is None else wanted[i],
+            )
+            for i, (path, key, size) in enumerate(
+                zip(judged.paths, judged.keys, judged.bytes, strict=True)
+            )
+        ]
+        label = "encoding" if epoch == 0 else f"encoding, epoch {epoch + 1}"
+        runner.each(label, encode_part, tasks)
+        self.keys += [task.key for task in tasks]
+        return [runner.ledger.place(t.stage, t.number).with_suffix(".parquet") for t in tasks]
+
+
+def _names(rows: select.Rows, chosen: np.ndarray) -> frozenset[str]:
+    return frozenset(rows.id[i] for i in np.flatnonzero(chosen))
+
+
+def _merge(
+    runner: Runner,
+    slices: Mapping[str, Slices],
+    files: Sequence[Path],
+    keys: Sequence[str],
+    tokenizer: Path,
+) -> list[Shard]:
+    """The shards of all splits, written where they are not there yet."""
+    config, tasks = runner.config.shards, []
+    dtype = dtype_for(Tokenizer.from_folder(tokenizer).rows)
+    for split in select.SPLITS:
+        for i, run in enumerate(slices[split].in_order().cut(config.shard_tokens)):
+            tasks.append(
+                MergeTask(
+                    number=len(tasks),
+                    key=runner.key(keys, config.shard_tokens, split, i, dtype, run.digest()),
+                    bytes=int(run.tokens.sum()) * 4,
+                    ledger=runner.ledger,
+                    folder=runner.out / "shards",
+                    name=f"{split}-{i:05}",
+                    split=split,
+                    dtype=dtype,
+                    files=[file.with_suffix(".bin") for file in files],
+                    slices=run,
+                )
+            )
+    for task in tasks:
+        if read_shard(task.folder, task.name) is None:
+            runner.ledger.forget(task.stage, task.number)
+    notes = runner.each("writing shards", merge, tasks)
+    return [Shard(**note["shard"]) for note in notes]
+
+
+def _remove_others(folder: Path, shards: Sequence[Shard]) -> None:
+    """Remove shards of an earlier, larger build in the same folder."""
+    names = {shard.name for shard in shards}
+    for path in folder.iterdir():
+        if path.name != INDEX and path.name.split(".")[0] not in names:
+            path.unlink()
+
+
+def _tokenizer(runner: Runner, judged: Files) -> Path:
+    """The folder of the tokenizer: a copy of the one that was given, or one trained here."""
+    config, folder = runner.config.shards.tokenizer, runner.out / TOKENIZER
+    given = None if config.path is None else _digest_of(Path(config.path))
+    key = runner.key(config, given, None if given else judged.keys)
+
+    def make() -> Note:
+        if config.path is not None:
+            Tokenizer.from_folder(Path(config.path)).save(folder)
+        else:
+            texts = _sample(judged.paths, config.sample_bytes)
+            tokenizer_folder.write(train(texts, config.vocabulary), folder)
+        return {"sha256": _digest_of(folder)}
+
+    runner.once("training the tokenizer", TOKENIZER, key, make)
+    return folder
+
+
+def _sample(files: Sequence[Path], most_bytes: int) -> list[str]:
+    """Texts for the tokenizer: as many bytes of each language, up to what it has.
+
+    Which files are chosen depends on their names only. Source: ours; the papers do not say.
+    """
+    rows: defaultdict[str, list[tuple[int, str, int, int]]] = defaultdict(list)
+    for number, path in enumerate(files):
+        columns = table.read(path, ["repo", "path", "language", "size"]).to_pylist()
+        for place, row in enumerate(columns):
+            name = f"{row['repo']}:{row['path']}".encode("utf-8", "surrogatepass")
+            lot = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())
+            rows[row["language"] or ""].append((lot, number, place, row["size"]))  # type: ignore[arg-type]
+    chosen: defaultdict[int, set[int]] = defaultdict(set)
+    left = most_bytes
+    for count, language in enumerate(sorted(rows, key=lambda name: sum(r[3] for r in rows[name]))):
+        share = left // (len(rows) - count)  # small languages first: what they lack, others have
+        for _, number, place, size in sorted(rows[language]):
+            if share < size:
+                break
+            chosen[number].add(place)  # type: ignore[index]
+            share, left = share - size, left - size
+    texts = []
+    for number in sorted(chosen):
+        column = table.read(files[number], ["text"])["text"]
+        texts += [column[place].as_py() for place in sorted(chosen[number])]
+    return texts
+
+
+def _digest_of(folder: Path) -> str:
+    """SHA-256 of the two files of a tokenizer."""
+    whole = hashlib.sha256()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        path = folder / name
+        whole.update(path.read_bytes() if path.exists() else b"-")
+    return whole.hexdigest()

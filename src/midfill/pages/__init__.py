@@ -1,0 +1,1 @@
+"""Pages and drawings of all reports: one look, nothing fetched, nothing scripted, all escaped."""

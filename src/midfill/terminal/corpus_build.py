@@ -1,0 +1,150 @@
+"""`midfill corpus build` and `report`: from what was typed to a build, and what is printed of it."""
+
+import json as json_module
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from midfill.config.corpus.build import CorpusConfig, Kind, SourceConfig
+from midfill.config.override import from_data, with_values
+from midfill.errors import ConfigError
+from midfill.recipes.corpora import CORPORA
+from midfill.terminal import show
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A build as it was asked for."""
+
+    config: str
+    out: Path
+    sources: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    workers: int | None = None
+    worker_memory: int | None = None  # MiB
+    seed: int | None = None
+
+
+def build_corpus(wanted: Wanted, *, json: bool, quiet: bool) -> int:
+    """Build; print where the shards are and what became of the files."""
+    from midfill.corpus.pipeline.build import build
+    from midfill.corpus.pipeline.local import Local
+    from midfill.corpus.report import write_report
+    from midfill.hub.progress import silent
+
+    config = config_of(wanted)
+    memory = wanted.worker_memory and wanted.worker_memory << 20
+    with show.progress(quiet=quiet) as report:
+        built = build(
+            config,
+            wanted.out,
+            Local(wanted.workers, memory),
+            benchmarks=benchmarks(),
+            report=report or silent,
+        )
+        numbers = write_report(wanted.out)
+    if json:
+        show.as_json({"out": str(wanted.out), **built, "report": numbers})
+        return 0
+    _print(wanted.out, numbers)
+    return 0
+
+
+def show_report(folder: Path, *, json: bool, quiet: bool) -> int:
+    """Write the report of a build again, and print its funnel."""
+    from midfill.corpus.report import write_report
+
+    numbers = write_report(folder)
+    if json:
+        show.as_json(numbers)
+    elif not quiet:
+        _print(folder, numbers)
+    return 0
+
+
+def config_of(wanted: Wanted) -> CorpusConfig:
+    """The configuration that was asked for. Raises ConfigError."""
+    config = _named(wanted.config)
+    if wanted.sources:
+        config = replace(config, sources=(*config.sources, *map(source_of, wanted.sources)))
+    if wanted.seed is not None:
+        config = replace(config, seed=wanted.seed)
+    return with_values(config, wanted.settings)
+
+
+def source_of(text: str) -> SourceConfig:
+    """A source as it is typed: KIND:PATH."""
+    kind, sign, path = text.partition(":")
+    if not sign or kind not in get_args(Kind):
+        raise ConfigError(
+            f"{text!r} is no source",
+            why=f"kinds are {', '.join(get_args(Kind))}",
+            fix="for example --source git:./my-project",
+        )
+    return SourceConfig(kind=kind, path=path)  # type: ignore[arg-type]
+
+
+def benchmarks() -> Path | None:
+    """The folder of benchmarks that MIDFILL_DATA names."""
+    named = os.environ.get("MIDFILL_DATA")
+    return Path(named) if named else None
+
+
+def _named(config: str) -> CorpusConfig:
+    """A recipe, a JSON file, or a folder with the default recipe."""
+    path = Path(config)
+    if config in CORPORA:
+        return CORPORA[config]()
+    if path.is_dir():
+        sources = (SourceConfig(kind=_kind_of(path), path=str(path)),)
+        return replace(CORPORA["default"](), sources=sources)
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no configuration {config!r}",
+            why=f"recipes are {', '.join(CORPORA)}, and there is no such file or folder",
+            fix="midfill corpus build FOLDER --out DIR",
+        )
+    try:
+        data = json_module.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be read as JSON", why=str(error), fix="give run.json of another build"
+        ) from error
+    if isinstance(data, dict) and isinstance(data.get("config"), dict):
+        data = data["config"]
+    return from_data(CorpusConfig, data)
+
+
+def _kind_of(folder: Path) -> Kind:
+    """What a folder is: git repositories, archives, one repository, or a folder of them."""
+    from midfill.corpus.languages import detect
+
+    entries = sorted(folder.iterdir())
+    if (folder / ".git").exists() or (
+        (folder / "HEAD").is_file() and (folder / "objects").is_dir()
+    ):
+        return "git"
+    files = [entry for entry in entries if entry.is_file() and not entry.name.startswith(".")]
+    if files and all(_is_archive(file) for file in files):
+        return "archives"
+    if any(detect(file.name).language for file in files):
+        return "repository"
+    return "folder"
+
+
+def _is_archive(file: Path) -> bool:
+    return file.name.endswith((".zip", ".whl", ".tgz", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"))
+
+
+def _print(folder: Path, numbers: dict[str, Any]) -> None:
+    rows = [
+        (row["stage"], f"{row['files']:,}", show.size(row["bytes"]), row["dropped"])
+        for row in numbers["funnel"]
+    ]
+    show.table(rows, ("stage", "files", "bytes", "dropped here"))
+    tokens = numbers["tokens"]
+    print(f"\ntokens   {tokens['train']:,} to train on, {tokens['held_out']:,} held out")
+    print(f"shards   {folder / 'shards'}")
+    print(f"report   {folder / 'report.html'}")
