@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from midfill.errors import ConfigError, UserError
+from midfill.terminal.corpus import app as corpus
 from midfill.terminal.evaluate import Asking, Scoring
 from midfill.terminal.options import (
     MODEL_HELP,
@@ -38,6 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(corpus)
 
 # Click's base class, wherever typer keeps its click.
 UsageProblem: Any = typer.BadParameter.__mro__[2]

@@ -55,7 +55,7 @@ def write_shard(
     starts, tokens, digest = [], 0, hashlib.sha256()
     ids_path, starts_path = folder / f"{name}.bin", folder / f"{name}.starts.bin"
     (folder / f"{name}.json").unlink(missing_ok=True)
-    with _replacing(ids_path) as file:
+    with replacing(ids_path) as file:
         for ids in documents:
             data = np.ascontiguousarray(ids, dtype=dtype).tobytes()
             file.write(data)
@@ -63,7 +63,7 @@ def write_shard(
             starts.append(tokens)
             tokens += len(ids)
     begins = np.asarray(starts, "<u8").tobytes()
-    with _replacing(starts_path) as file:
+    with replacing(starts_path) as file:
         file.write(begins)
     shard = Shard(
         name=name,
@@ -79,7 +79,7 @@ def write_shard(
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file written under a temporary name, which takes its own when it is whole."""
     part = path.with_name(path.name + ".part")
     try:
@@ -95,7 +95,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file that is there whole or not at all; equal values give equal bytes."""
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
 
 

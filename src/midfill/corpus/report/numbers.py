@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from midfill.corpus import table
+from midfill.corpus.dependencies.measure import measure
 from midfill.corpus.pipeline.count import Counts
 from midfill.corpus.pipeline.ledger import Ledger
 from midfill.corpus.shards import INDEX
