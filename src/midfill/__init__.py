@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from midfill.version import __version__
+
 if TYPE_CHECKING:
     from midfill.engine.load import load as load
     from midfill.engine.text import Coder as Coder
 
-__version__ = "0.1.0"
 __all__ = ["Coder", "__version__", "load"]
 
 

@@ -120,6 +120,7 @@ def _named(config: str) -> CorpusConfig:
 def _kind_of(folder: Path) -> Kind:
     """What a folder is: git repositories, archives, one repository, or a folder of them."""
     from midfill.corpus.languages import detect
+    from midfill.corpus.sources.archive import is_archive
 
     entries = sorted(folder.iterdir())
     if (folder / ".git").exists() or (
@@ -127,23 +128,19 @@ def _kind_of(folder: Path) -> Kind:
     ):
         return "git"
     files = [entry for entry in entries if entry.is_file() and not entry.name.startswith(".")]
-    if files and all(_is_archive(file) for file in files):
+    if files and all(is_archive(file.name) for file in files):
         return "archives"
     if any(detect(file.name).language for file in files):
         return "repository"
     return "folder"
 
 
-def _is_archive(file: Path) -> bool:
-    return file.name.endswith((".zip", ".whl", ".tgz", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"))
-
-
 def _print(folder: Path, numbers: dict[str, Any]) -> None:
     rows = [
-        (row["stage"], f"{row['files']:,}", show.size(row["bytes"]), row["dropped"])
+        (row["step"], f"{row['files']:,}", show.size(row["bytes"]), f"{row['dropped']:,}")
         for row in numbers["funnel"]
     ]
-    show.table(rows, ("stage", "files", "bytes", "dropped here"))
+    show.table(rows, ("step", "files", "bytes", "dropped there"))
     tokens = numbers["tokens"]
     print(f"\ntokens   {tokens['train']:,} to train on, {tokens['held_out']:,} held out")
     print(f"shards   {folder / 'shards'}")

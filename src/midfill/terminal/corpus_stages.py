@@ -158,7 +158,7 @@ def repository(path: Path, name: str | None = None) -> Repository:
 
     if path.is_dir():
         source = FolderSource(path=str(path), single=True)
-    elif path.is_file() and is_archive(path):
+    elif path.is_file() and is_archive(path.name):
         source = ArchiveSource(path=str(path))
     elif path.is_file():
         try:

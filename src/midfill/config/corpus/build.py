@@ -28,7 +28,7 @@ class SourceConfig:
     kind: Kind
     path: str  # of a file or folder; for packages also the name of a list that comes with midfill
     category: Category = "code"  # of its share in the mix
-    index: str | None = None  # of packages whose list does not say it: pypi, npm, debian
+    index: str | None = None  # of packages whose list does not say it: npm, debian; None: pypi
     commit: str | None = None  # of git repositories; None: what is checked out
     skip: tuple[str, ...] = ()  # names of packages left out
 
@@ -50,11 +50,12 @@ class CorpusConfig:
     created_before: str | None = None  # ISO date; repositories without a date stay
     rules: RulesConfig = field(default_factory=RulesConfig)
     duplicates: Duplicates | None = field(default_factory=Duplicates)
-    quality: QualityConfig = field(default_factory=QualityConfig)
+    quality: QualityConfig | None = field(default_factory=QualityConfig)
     decontamination: Decontamination | None = field(default_factory=Decontamination)
     documents: DocumentsConfig = field(default_factory=DocumentsConfig)
     shards: ShardsConfig = field(default_factory=ShardsConfig)
     part_bytes: int = 64 << 20  # of text handled by a process at a time
+    label_share: float = 0.2  # of the files that can serve as labels for the quality model
     kept_samples: int = 20  # dropped documents kept for reading, per part and reason
     seed: int = 0
 
@@ -62,3 +63,4 @@ class CorpusConfig:
         """Refuse parts in which nothing fits."""
         number(self, "part_bytes", 1 << 16)
         number(self, "kept_samples", 0)
+        number(self, "label_share", 0, 1)

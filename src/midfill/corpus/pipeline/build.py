@@ -17,11 +17,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from midfill import __version__
 from midfill.config.corpus.build import CorpusConfig
 from midfill.config.override import as_data
 from midfill.corpus.decontamination import Index
-from midfill.corpus.pipeline import dedupe
+from midfill.corpus.pipeline import dedupe, model
 from midfill.corpus.pipeline.clean import CleanTask, clean_part
 from midfill.corpus.pipeline.judge import JudgeTask, judge_part
 from midfill.corpus.pipeline.local import Executor
@@ -33,6 +32,7 @@ from midfill.corpus.sources.opened import opened
 from midfill.corpus.sources.source import Reference
 from midfill.errors import CorpusError
 from midfill.hub.progress import Report, silent
+from midfill.version import __version__
 
 RUN = "run.json"
 
@@ -55,7 +55,8 @@ def build(
         write_json(out / RUN, record(config))
         found = _references(runner)
         cleaned = _clean(runner, list(parts(found, config.part_bytes)))
-        judged = _judge(runner, cleaned, _dedupe(runner, cleaned), benchmarks)
+        duplicates, quality = _dedupe(runner, cleaned), _train_model(runner, cleaned)
+        judged = _judge(runner, cleaned, duplicates, quality, benchmarks)
         categories = {r.name: config.sources[number].category for number, r in found}
         return write_shards(runner, judged, categories)
 
@@ -92,7 +93,7 @@ def _references(runner: Runner) -> list[tuple[int, Reference]]:
 def _clean(runner: Runner, planned: list[Part]) -> Files:
     config = runner.config
     used = (config.sources, config.limits, config.languages, config.created_before)
-    used = (*used, config.rules, config.duplicates, config.kept_samples)
+    used = (*used, config.rules, config.duplicates, config.kept_samples, config.label_share)
     tasks = [
         CleanTask(part=part, key=runner.key(used, part), ledger=runner.ledger, config=config)
         for part in planned
@@ -117,8 +118,30 @@ def _dedupe(runner: Runner, cleaned: Files) -> tuple[Path, str] | None:
     return path, key
 
 
+def _train_model(runner: Runner, cleaned: Files) -> tuple[Path, str] | None:
+    """Where the quality model is, and its key; None where there is none."""
+    config = runner.config.quality
+    if config is None or config.classifier is None:
+        return None
+    key = runner.key(config.classifier, cleaned.keys)
+    path = runner.ledger.place(model.STAGE, 0).with_suffix(".ngrams")
+    labelled = [one.with_suffix(".labelled.parquet") for one in cleaned.paths]
+    classifier = config.classifier
+    note = runner.once(
+        "training the quality model",
+        model.STAGE,
+        key,
+        lambda: model.train(labelled, classifier, path),
+    )
+    return (path, key) if note["trained"] else None
+
+
 def _judge(
-    runner: Runner, cleaned: Files, duplicates: tuple[Path, str] | None, benchmarks: Path | None
+    runner: Runner,
+    cleaned: Files,
+    duplicates: tuple[Path, str] | None,
+    quality: tuple[Path, str] | None,
+    benchmarks: Path | None,
 ) -> Files:
     config = runner.config
     index, digest = None, ""
@@ -127,7 +150,8 @@ def _judge(
         index, digest = runner.out / "work" / "benchmarks.npz", texts.digest
         index.parent.mkdir(exist_ok=True)
         texts.save(index)
-    used = (config.quality, config.decontamination, config.kept_samples, digest, duplicates)
+    made = [one and one[1] for one in (duplicates, quality)]
+    used = (config.quality, config.decontamination, config.kept_samples, digest, made)
     tasks = [
         JudgeTask(
             number=i,
@@ -137,6 +161,7 @@ def _judge(
             files=path,
             duplicates=duplicates and duplicates[0],
             index=index,
+            model=quality and quality[0],
             config=config,
         )
         for i, (path, key, size) in enumerate(

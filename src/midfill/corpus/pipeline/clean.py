@@ -18,9 +18,11 @@ from midfill.corpus.languages import LANGUAGES, V1, detect
 from midfill.corpus.pipeline.aside import Aside
 from midfill.corpus.pipeline.count import Counts
 from midfill.corpus.pipeline.ledger import Ledger
+from midfill.corpus.pipeline.model import write_labelled
 from midfill.corpus.pipeline.plan import Part
+from midfill.corpus.quality.labels import Labelled, label
 from midfill.corpus.record import Document, Drop, Repository
-from midfill.corpus.rules import inspect
+from midfill.corpus.rules.inspect import inspect
 from midfill.corpus.sources.opened import opened
 from midfill.corpus.table import write
 
@@ -55,9 +57,8 @@ def clean(repository: Repository, config: CorpusConfig) -> list[Document]:
     for document in documents:
         found = detect(document.path, document.text)
         document.language = found.language or found.outside
-        document.licence = document.licence or repository.licence
         document.drop = _unwanted(document, config)
-    documents = inspect(documents, config.rules)
+    documents = inspect(documents, config.rules, repository.licence)
     kept = [document for document in documents if document.drop is None]
     needs = depends_on([File(d.path, d.text, d.language) for d in documents])
     names = {document.path for document in kept}
@@ -85,6 +86,7 @@ def clean_part(task: CleanTask) -> dict[str, Any]:
     aside = Aside(config.kept_samples)
     kept: list[Document] = []
     sketches: list[Sketch] = []
+    labelled: list[Labelled] = []
     for repository in _repositories(task):
         counts.add_unread("read", repository.unread)
         counts.add("read", repository.documents)
@@ -95,9 +97,12 @@ def clean_part(task: CleanTask) -> dict[str, Any]:
         kept += good
         if config.duplicates is not None:
             sketches += sketch(good, config.duplicates)
+        if config.quality is not None and config.quality.classifier is not None:
+            labelled += label(documents, config.seed)
     place = task.ledger.place(STAGE, task.part.number)
     write(place.with_suffix(".parquet"), table.to_table(kept))
     write(place.with_suffix(".dropped.parquet"), aside.table())
+    write_labelled(place.with_suffix(".labelled.parquet"), labelled, config.label_share)
     if config.duplicates is not None:
         write(place.with_suffix(".sketches.parquet"), to_arrow(sketches, config.duplicates))
     note = {"counts": counts.rows(), "files": len(kept), "bytes": sum(d.size for d in kept)}

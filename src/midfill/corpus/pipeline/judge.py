@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from midfill.config.corpus.build import CorpusConfig
+from midfill.config.corpus.quality import QualityConfig
 from midfill.corpus import table
 from midfill.corpus.decontamination import Index, decontaminate
 from midfill.corpus.pipeline.aside import Aside
 from midfill.corpus.pipeline.count import Counts
 from midfill.corpus.pipeline.ledger import Ledger
-from midfill.corpus.quality import Quality
+from midfill.corpus.quality.classifier import Classifier
+from midfill.corpus.quality.heuristics import heuristics
+from midfill.corpus.quality.model import QualityModel
+from midfill.corpus.quality.syntax import Checker
 from midfill.corpus.record import Document, Drop
 
 STAGE = "judge"
@@ -33,6 +37,7 @@ class JudgeTask:
     files: Path  # Parquet of the cleaned files
     duplicates: Path | None  # Parquet of what is removed as a copy
     index: Path | None  # of benchmarks
+    model: Path | None  # of quality
     config: CorpusConfig
     stage: str = STAGE
 
@@ -44,9 +49,8 @@ def judge_part(task: JudgeTask) -> dict[str, Any]:
     index = None if task.index is None else Index.load(task.index)
     documents = list(table.documents(task.files))
     _drop_copies(documents, _copies(task.duplicates))
-    with contextlib.ExitStack() as stack:
-        if config.quality is not None:
-            stack.enter_context(Quality(config.quality)).judge(documents)
+    if config.quality is not None:
+        _read(documents, config.quality, task.model)
     note: dict[str, Any] = {}
     if index is not None and config.decontamination is not None:
         found = decontaminate(documents, index, config.decontamination)
@@ -59,6 +63,23 @@ def judge_part(task: JudgeTask) -> dict[str, Any]:
     table.write(place.with_suffix(".dropped.parquet"), aside.table())
     note |= {"counts": counts.rows(), "files": len(kept), "bytes": sum(d.size for d in kept)}
     return task.ledger.finish(STAGE, task.number, task.key, note)
+
+
+def _read(documents: Sequence[Document], config: QualityConfig, model: Path | None) -> None:
+    """Drop what is broken or reads badly, and score the rest."""
+    heuristic = None if config.heuristics is None else heuristics(config.heuristics)
+    scorer = None if model is None else QualityModel(Classifier.load(model))
+    with contextlib.ExitStack() as stack:
+        checker = None
+        if config.syntax is not None:
+            checker = stack.enter_context(Checker(config.syntax))
+        for document in documents:
+            if document.drop is None and checker is not None:
+                document.drop = checker.rule(document)
+            if document.drop is None and heuristic is not None:
+                document.drop = heuristic(document)
+            if document.drop is None and scorer is not None:
+                document.quality = scorer.score(document.text)
 
 
 def _copies(path: Path | None) -> Mapping[str, tuple[str, str]]:

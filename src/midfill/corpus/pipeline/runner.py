@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from midfill import __version__
 from midfill.config.corpus.build import CorpusConfig
 from midfill.config.override import as_data
 from midfill.corpus.pipeline.ledger import Ledger, key_of
 from midfill.corpus.pipeline.local import Executor
 from midfill.hub.progress import Progress, Report, silent
+from midfill.version import __version__
 
 Note = dict[str, Any]
 

@@ -18,6 +18,7 @@ from midfill.corpus import table
 from midfill.corpus.pipeline.clean import PROSE
 from midfill.corpus.pipeline.merge import Slices
 from midfill.corpus.pipeline.mixture import below, capped, hashes, passes
+from midfill.corpus.quality.model import cuts
 
 SPLITS = ("train", "held_out")
 
@@ -115,28 +116,18 @@ def _category(language: str | None, of_source: str) -> str:
     return "text" if of_source == "code" and language in PROSE else of_source
 
 
-def least_scores(files: Iterable[Path], config: QualityConfig | None) -> dict[str, float]:
+def quality_cuts(files: Iterable[Path], config: QualityConfig | None) -> dict[str, float]:
     """The score below which the quality model drops a file, for each language that it cuts."""
     if config is None:
         return {}
-    scores: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+    scored: defaultdict[str, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
     for file in files:
         for row in table.read(file, ["language", "quality", "size"]).to_pylist():
             if row["quality"] is not None:
-                scores[row["language"]].append((row["quality"], row["size"]))
-    return {
-        language: _quantile(found, 1 - config.keep_by_language.get(language, config.keep), config)
-        for language, found in sorted(scores.items())
-        if len(found) >= config.least_files
-    }
-
-
-def _quantile(found: list[tuple[float, int]], share: float, config: QualityConfig) -> float:
-    """The score that this share of the files, or bytes, lie below."""
-    found = sorted(found)
-    weights = np.array([size if config.unit == "bytes" else 1 for _, size in found], np.float64)
-    before = (np.cumsum(weights) - weights) / max(weights.sum(), 1)
-    return found[min(int(np.searchsorted(before, share - 1e-12)), len(found) - 1)][0]
+                scores, sizes = scored[row["language"]]
+                scores.append(row["quality"])
+                sizes.append(row["size"])
+    return cuts(scored, config)
 
 
 def as_record(selection: Selection) -> dict[str, Any]:

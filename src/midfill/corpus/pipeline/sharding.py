@@ -27,9 +27,9 @@ def write_shards(runner: Runner, judged: Files, categories: Mapping[str, str]) -
     `categories` maps each repository to the category of its source.
     """
     config = runner.config
-    least = select.least_scores(judged.paths, config.quality)
+    cuts = select.quality_cuts(judged.paths, config.quality)
     tokenizer = _tokenizer(runner, judged)
-    encode = _Encoding(runner, judged, least, tokenizer)
+    encode = _Encoding(runner, judged, cuts, tokenizer)
     files = encode(0, None)
     rows = select.Rows.read(files)
     selection = select.select(rows, categories, config)
@@ -53,7 +53,7 @@ def write_shards(runner: Runner, judged: Files, categories: Mapping[str, str]) -
         "tokens": {s: sum(x.tokens for x in shards if x.split == s) for s in select.SPLITS},
         "documents": {s: sum(x.documents for x in shards if x.split == s) for s in select.SPLITS},
         "mix": select.as_record(selection),
-        "least_quality": least,
+        "quality_cuts": cuts,
         "digest": digest(shards),
     }
     folder = runner.out / "shards"
@@ -67,16 +67,16 @@ class _Encoding:
     """Encodes all parts for one epoch, and remembers the keys of what it made."""
 
     def __init__(
-        self, runner: Runner, judged: Files, least: Mapping[str, float], tokenizer: Path
+        self, runner: Runner, judged: Files, cuts: Mapping[str, float], tokenizer: Path
     ) -> None:
-        self._runner, self._judged, self._least = runner, judged, least
+        self._runner, self._judged, self._cuts = runner, judged, cuts
         self._tokenizer = tokenizer
         self.keys: list[str] = []
 
     def __call__(self, epoch: int, wanted: Sequence[frozenset[str]] | None) -> list[Path]:
         """Where the rows about each part's documents are; the tokens lie beside them."""
         runner, judged, config = self._runner, self._judged, self._runner.config
-        used = (config.documents, config.shards.fim, dict(self._least), _digest_of(self._tokenizer))
+        used = (config.documents, config.shards.fim, dict(self._cuts), _digest_of(self._tokenizer))
         tasks = [
             TokensTask(
                 number=i,
@@ -87,7 +87,7 @@ class _Encoding:
                 files=path,
                 tokenizer=self._tokenizer,
                 config=config,
-                least=self._least,
+                cuts=self._cuts,
                 wanted=None if wanted is None else wanted[i],
             )
             for i, (path, key, size) in enumerate(

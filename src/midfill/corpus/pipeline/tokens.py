@@ -16,7 +16,8 @@ from midfill.corpus.pipeline.aside import Aside
 from midfill.corpus.pipeline.count import Counts
 from midfill.corpus.pipeline.encode import Encoder
 from midfill.corpus.pipeline.ledger import Ledger
-from midfill.corpus.record import Document, Drop
+from midfill.corpus.quality.model import above
+from midfill.corpus.record import Document
 from midfill.tokenizer.tokenizer import Tokenizer
 
 
@@ -32,7 +33,7 @@ class TokensTask:
     files: Path  # Parquet of the files that were judged
     tokenizer: Path
     config: CorpusConfig
-    least: Mapping[str, float]  # score of the quality model, by language
+    cuts: Mapping[str, float]  # least score of the quality model, by language
     wanted: frozenset[str] | None = None  # names of documents; None: all
 
     @property
@@ -91,6 +92,7 @@ class _Files:
 
     def __init__(self, task: TokensTask) -> None:
         self._task = task
+        self._cut = above(task.cuts)
         self.counts = Counts()
         self.aside = Aside(task.config.kept_samples)
 
@@ -102,15 +104,9 @@ class _Files:
             if files and files[0].repo != file.repo:
                 yield from assemble(files, config, seed)
                 files = []
-            if is_poor(file, self._task.least):
-                file.drop = Drop("quality", file.quality)
-            else:
+            file.drop = self._cut(file)
+            if file.drop is None:
                 files.append(file)
             self.counts.add(self._task.stage, [file])
             self.aside.add(self._task.stage, [file])
         yield from assemble(files, config, seed)
-
-
-def is_poor(file: Document, least: Mapping[str, float]) -> bool:
-    """Whether the quality model's score of a file is below what its language asks for."""
-    return file.quality is not None and file.quality < least.get(file.language or "", 0.0)

@@ -27,7 +27,7 @@ STEPS = (  # of the funnel, in order, and the reasons for which files go there
             "vendored lock_file source_map generated_name generated_header minified encoded".split()
         ),
     ),
-    ("licence", ("licence",)),
+    ("licence", ("licence", "licence_unknown")),
     ("rules", ()),  # every other reason of the stage `clean`
     ("near-duplicates", ("duplicate_repository", "duplicate_file", "exact_copy")),
     (
@@ -69,7 +69,7 @@ def collect(out: Path) -> dict[str, Any]:
         "documents": index["documents"],
         "shards": len(index["shards"]),
         "mix": index["mix"],
-        "least_quality": index["least_quality"],
+        "quality_cuts": index["quality_cuts"],
         "funnel": funnel(rows),
         "reasons": reasons(rows),
         "unread": unread(rows),

@@ -1,0 +1,102 @@
+"""What counts as benchmark text in a file, and the published recipes for it by name.
+
+Sources: DeepSeek-Coder section 2.4, DeepSeekMath section 2.1. The unit of their 10-gram is not
+stated; ours is a run of letters, digits and underscores after NFC and case folding.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from midfill.errors import ConfigError
+
+LONGEST_GRAM = 63  # words; what the compiled scanner can roll over
+Short = Literal["always", "solutions", "informative"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decontamination:
+    """When a file is dropped for what it shares with a benchmark. A word is a run of `\\w`.
+
+    An informative word has two characters or more and a letter. Ladders of numbers and lists of
+    letters have none, and they were nearly all hits of the papers' rule on 4,000 Python files.
+    """
+
+    n: int = 10  # words of a gram; DeepSeek-Coder 2.4
+    shortest: int = 3  # words; benchmark texts of this many to n - 1 are matched whole; 2.4
+    informative: int = 5  # words of a gram that must be informative; ours; 0: none need be
+    # Which short texts count: all; those with an informative half; or these and every solution,
+    # so that no solution of three words or more remains, common as its words may be. Ours.
+    short: Short = "solutions"
+    # Tasks of one set; a gram that more of them hold is the set's harness, such as its imports, and
+    # no task's own. Ours. None: it counts.
+    max_tasks: int | None = 8
+    # Documents of the corpus; a gram that more of them hold is no sign of a benchmark. It needs a
+    # pass over the whole corpus first, see `Index.without`; a solution counts all the same.
+    max_df: int | None = None
+    grams: bool = True  # False: only `substring` decides
+    substring: bool = False  # also look for whole benchmark texts, white space as one space
+    substring_characters: int = 24  # shorter texts are not looked for
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be matched."""
+        _refuse(not 2 <= self.n <= LONGEST_GRAM, "n", self.n, f"2 to {LONGEST_GRAM} words")
+        _refuse(not 1 <= self.shortest <= self.n, "shortest", self.shortest, "1 to n words")
+        _refuse(not 0 <= self.informative <= self.n, "informative", self.informative, "0 to n")
+        _refuse(self.short not in Short.__args__, "short", self.short, " or ".join(Short.__args__))
+        for name in ("max_tasks", "max_df"):
+            value = getattr(self, name)
+            _refuse(value is not None and value < 1, name, value, "at least 1, or None")
+        _refuse(
+            self.substring_characters < 8, "substring_characters", self.substring_characters, "8 up"
+        )
+        _refuse(not (self.grams or self.substring), "grams", self.grams, "True without substring")
+
+
+def _refuse(wrong: bool, name: str, value: object, allowed: str) -> None:
+    if wrong:
+        raise ConfigError(
+            f"decontamination cannot have {name} = {value!r}",
+            why=f"it must be {allowed}",
+            fix=f"leave {name} out, or choose a recipe: {', '.join(RECIPES)}",
+        )
+
+
+def default() -> Decontamination:
+    """Recipe: the papers' 10-grams without those that say nothing."""
+    return Decontamination()
+
+
+def paper() -> Decontamination:
+    """Recipe: every shared 10-gram and every short text. Source: DeepSeek-Coder section 2.4."""
+    return Decontamination(informative=0, short="always", max_tasks=None)
+
+
+def gpt3() -> Decontamination:
+    """Recipe: 13-grams, as GPT-3 appendix C; but the file goes, not 200 characters around it."""
+    return Decontamination(n=13, shortest=13, informative=0, short="always", max_tasks=None)
+
+
+def datatrove() -> Decontamination:
+    """Recipe: 12-grams, the default of datatrove's filter."""
+    return Decontamination(n=12, shortest=12, informative=0, short="always", max_tasks=None)
+
+
+def open_r1() -> Decontamination:
+    """Recipe: 8-grams, as open-r1 does."""
+    return Decontamination(n=8, shortest=8, informative=0, short="always", max_tasks=None)
+
+
+def bigcode() -> Decontamination:
+    """Recipe: whole benchmark texts as substrings, as bigcode-dataset does."""
+    return Decontamination(grams=False, substring=True)
+
+
+RECIPES: Mapping[str, Callable[[], Decontamination]] = {
+    "default": default,
+    "paper": paper,
+    "gpt3": gpt3,
+    "datatrove": datatrove,
+    "open_r1": open_r1,
+    "bigcode": bigcode,
+}
