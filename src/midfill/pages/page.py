@@ -1,6 +1,7 @@
 """An HTML page of its own, and its parts: sections, facts, tables. Every text is escaped."""
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ ICON = (
     "stroke-width='3' stroke-linecap='round'/%3E%3Crect x='7' y='13' width='18' height='6' rx='2' "
     "fill='%235fe0c4'/%3E%3C/svg%3E"
 )
+_SIZE = re.compile(r"[\d.,]+ [KMGT]?B")  # words to the left, numbers and sizes to the right
 
 
 def page(title: str, body: str, *, wide: bool = False) -> str:
@@ -65,7 +67,8 @@ def table(
 
 
 def _kind(values: Sequence[str]) -> str:
-    return ' class="text"' * any(c.isalpha() for value in values for c in value)
+    words = (c.isalpha() for value in values if not _SIZE.fullmatch(value) for c in value)
+    return ' class="text"' * any(words)
 
 
 def _colour(value: str) -> str:

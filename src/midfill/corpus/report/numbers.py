@@ -21,6 +21,7 @@ from midfill.errors import CorpusError
 
 STEPS = (  # of the funnel, in order, and the reasons for which files go there
     ("language", ("language", "created")),
+    ("rules", ()),  # every other reason of the stage `clean`
     (
         "vendored, generated",
         tuple(
@@ -28,12 +29,8 @@ STEPS = (  # of the funnel, in order, and the reasons for which files go there
         ),
     ),
     ("licence", ("licence", "licence_unknown")),
-    ("rules", ()),  # every other reason of the stage `clean`
     ("near-duplicates", ("duplicate_repository", "duplicate_file", "exact_copy")),
-    (
-        "syntax",
-        tuple("syntax parser_time parser_memory parser_depth parser_crash".split()),
-    ),
+    ("syntax", tuple("syntax parser_time parser_memory parser_depth parser_crash".split())),
     ("readability", ()),  # every other reason of the stage `judge`
     ("benchmarks", ("contaminated", "held_out")),
     ("quality model", ("quality",)),

@@ -51,6 +51,7 @@ def _share(part: float, whole: float) -> str:
 def _top(numbers: Mapping[str, Any]) -> str:
     run, tokens, funnel = numbers["run"], numbers["tokens"], numbers["funnel"]
     first, last = funnel[0], funnel[-1]
+    kept = sum(row["files"] > 0 for row in numbers["languages"])
     facts = {
         "training tokens": f"{tokens['train']:,}",
         "held out": f"{tokens['held_out']:,}",
@@ -66,7 +67,7 @@ def _top(numbers: Mapping[str, Any]) -> str:
     return (
         '<div class="bar"><i></i><b>midfill</b> corpus</div>'
         f"<h1>{tokens['train']:,} tokens to train on</h1>"
-        f'<p class="model">from {first["files"]:,} files in {len(numbers["languages"])} languages</p>'
+        f'<p class="model">from {first["files"]:,} files; {kept} languages stayed</p>'
         f'<dl class="facts">{"".join(fact(name, value) for name, value in facts.items())}</dl>\n'
     )
 
