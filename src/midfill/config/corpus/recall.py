@@ -23,7 +23,7 @@ class RecallConfig:
     negatives: int = 500_000  # random pages outside the seed that train, at most
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     keep: float = 0.1  # share of all scored pages that a round collects at most; ours
-    least_score: float = 0.5  # a page below this is never collected; ours
+    least_score: float = 0.0  # a page below this is never collected; the papers only rank
     domain_share: float = 0.1  # more than this part of its pages collected: the domain is chosen
     domain_pages: int = 1  # domains with fewer pages are never chosen; ours
     accept: float | None = None  # accept proposed prefixes with this share collected; None: nobody

@@ -1,0 +1,192 @@
+"""The texts of every benchmark that must not be learnt: questions, solutions, tests.
+
+Which fields of which set: DeepSeek-Coder section 2.4 names docstrings, questions and solutions; we
+add tests. The infilling sets are holes in HumanEval's own solutions and add nothing. The files are
+those that `midfill pull` fetches; each must hold what its checksum says, since an index of other
+rows would protect nothing.
+"""
+
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from midfill.errors import CorpusError, DownloadError
+from midfill.hub import store
+from midfill.hub.datasets import DataFile, datasets
+
+Kind = Literal["text", "solution", "test"]
+Row = Mapping[str, Any]
+Part = tuple[Kind, str]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Item:
+    """One text of one task."""
+
+    set: str
+    task_id: str
+    kind: Kind
+    text: str
+    language: str = "Python"  # of a solution: how its comments are marked
+
+
+_DOCSTRING = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
+
+
+def _completion(row: Row) -> Iterator[Part]:
+    """HumanEval's form: a signature with a docstring, to be completed."""
+    for docstring in _DOCSTRING.finditer(row["prompt"]):
+        yield "text", docstring[2]
+    yield "solution", row["canonical_solution"]
+    # A body of two words is found with the line above it.
+    yield "solution", _DOCSTRING.sub("", row["prompt"]) + row["canonical_solution"]
+    yield "test", row["test"]
+
+
+def _multilingual(row: Row) -> Iterator[Part]:
+    if "canonical_solution" in row:  # Python has HumanEval's own form
+        yield from _completion(row)
+        return
+    yield "text", row["prompt"]
+    yield "test", row["tests"]
+
+
+def _mbpp(row: Row) -> Iterator[Part]:
+    yield "text", row["text"] if "text" in row else row["prompt"]
+    yield "solution", row["code"]
+    for key in ("test_list", "challenge_test_list"):
+        for test in row.get(key, ()):
+            yield "test", test
+    yield "test", row.get("test_setup_code", "")
+    yield "test", row.get("test", "")
+
+
+def _cruxeval(row: Row) -> Iterator[Part]:
+    yield "solution", row["code"]
+    yield "test", f"{row['input']} {row['output']}"
+
+
+def _quixbugs(row: Row) -> Iterator[Part]:
+    for key in ("buggy", "correct", "driver", "node", "support"):
+        yield "solution", row.get(key) or ""
+    for key in ("json_testcases", "pytest", "junit"):
+        yield "test", row.get(key) or ""
+
+
+def _exercism(row: Row) -> Iterator[Part]:
+    yield "text", row["instructions"]
+    for text in row["example_files"].values():
+        yield "solution", text
+    for text in row["test_files"].values():
+        yield "test", text
+
+
+def _question(*names: str) -> Callable[[Row], Iterator[Part]]:
+    def parts(row: Row) -> Iterator[Part]:
+        return (("text", row[name]) for name in names)
+
+    return parts
+
+
+_LANGUAGES = {
+    "java": "Java",
+    "java-support": "Java",
+}  # of QuixBugs; no other solution is not Python
+# By folder; the infilling sets are left out on purpose.
+_PARTS: Mapping[str, Callable[[Row], Iterator[Part]]] = {
+    "humaneval": _completion,
+    "humanevalplus": _completion,
+    "humaneval-multilingual": _multilingual,
+    "mbpp": _mbpp,
+    "mbppplus": _mbpp,
+    "cruxeval": _cruxeval,
+    "gsm8k": _question("question", "answer"),
+    "math": _question("problem", "solution"),
+    "quixbugs": _quixbugs,
+    "exercism-python": _exercism,
+}
+
+
+def files() -> list[DataFile]:
+    """The benchmark files an index is made of."""
+    return [file for file in datasets() if _folder(file) in _PARTS]
+
+
+def read(folder: Path | None) -> tuple[list[Item], list[str]]:
+    """Every text of every set, and the names of packed sets that are neither here nor to be had.
+
+    A file is looked for in `folder`, as `midfill evaluate` does, then in what was pulled. Raises
+    DownloadError where one that can be pulled is missing, or holds something else.
+    """
+    items: list[Item] = []
+    missing = []
+    for file in files():
+        path = _locate(file, folder)
+        if path is None:
+            missing.append(file)
+        else:
+            items += _items(file, path)
+    if pullable := [file.name for file in missing if file.homes]:
+        raise DownloadError(
+            f"benchmarks are not on this disk: {', '.join(pullable)}",
+            why="what a corpus shares with them cannot be found without their texts"
+            + (f"; looked in {folder} and in what was pulled" if folder else ""),
+            fix=f"midfill pull {pullable[0]}" + ("  (and the others)" if pullable[1:] else ""),
+        )
+    return items, [file.name for file in missing]
+
+
+def _folder(file: DataFile) -> str:
+    return file.path.partition("/")[0]
+
+
+def _locate(file: DataFile, folder: Path | None) -> Path | None:
+    places: list[Path] = []
+    if folder is not None:
+        home = folder / "benchmarks" if (folder / "benchmarks").is_dir() else folder
+        places = [home / file.path, (home / file.path).with_suffix("")]
+    if pulled := store.stored(file.entry):
+        places.append(Path(pulled))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _items(file: DataFile, path: Path) -> Iterator[Item]:
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+    except (OSError, EOFError, zlib.error) as error:
+        why = str(error) or type(error).__name__
+        raise DownloadError(f"{path} cannot be read", why=why, fix=f"ls -l {path}") from error
+    if (found := hashlib.sha256(raw).hexdigest()) != file.content:
+        raise DownloadError(
+            f"{path} is not the {file.name} midfill knows",
+            why=f"the SHA-256 of its rows is {found[:12]}..., it should be {file.content[:12]}...",
+            fix=f"midfill pull {file.name}" if file.homes else f"remove {path}",
+        )
+    parts = _PARTS[_folder(file)]
+    for number, line in enumerate(filter(None, raw.split(b"\n"))):
+        row = json.loads(line)
+        task = str(row.get("task_id", row.get("id", row.get("idx", number))))
+        language = _LANGUAGES.get(row.get("language", ""), "Python")
+        for kind, text in parts(row):
+            if text.strip():
+                yield Item(file.name, task, kind, text, language)
+
+
+def as_items(texts: Iterable[Item | tuple[str, str, str]]) -> Iterator[Item]:
+    """Items, or triples of set, task and text, which are taken for solutions."""
+    for text in texts:
+        item = text if isinstance(text, Item) else Item(text[0], text[1], "solution", text[2])
+        if not isinstance(item.text, str):
+            raise CorpusError(
+                f"the text of {item.set} {item.task_id} is a {type(item.text).__name__}",
+                why="only words can be looked for",
+                fix="give (set, task, text), all three strings",
+            )
+        yield item

@@ -1,0 +1,189 @@
+"""The index of benchmark texts: every gram, every short text, and which tasks they come from.
+
+Plain arrays, so that it is sent to workers, saved with numpy and has a digest. All texts lie behind
+one another in `stream`, as numbers of words; a gram is a place in it, a short text a place and a
+length. Grams and short texts have one row of numbers: grams first.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midfill.config.corpus.decontamination import Decontamination
+from midfill.corpus.decontamination.benchmarks import Item, as_items, read
+from midfill.corpus.decontamination.matcher import Matcher, matcher
+from midfill.errors import ConfigError, CorpusError
+
+Ints = NDArray[np.integer]
+_TEXTS = ("tasks", "texts", "left_out")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Index:
+    """Grams and short texts of benchmarks. Two with one `digest` find the same."""
+
+    n: int  # words of a gram
+    shortest: int  # words of the shortest text
+    tasks: tuple[tuple[str, str], ...]  # set and task
+    texts: tuple[str, ...]  # whole texts, folded, for the substring detector
+    text_task: Ints  # of each of these
+    left_out: tuple[str, ...]  # sets that were not here and cannot be had
+    too_short: int  # texts of fewer words than `shortest`, for which nothing is looked
+    words: Ints  # UTF-8 of the distinct words, behind one another
+    ends: Ints  # where each ends
+    stream: Ints
+    gram_at: Ints
+    text_at: Ints
+    text_size: Ints  # words; solutions of n words or more are here too, their first 63
+    informative: Ints  # informative words, by row
+    solution: Ints  # whether it is a whole solution, by row
+    spread: Ints  # most tasks of one set that hold it, by row
+    owner_ends: Ints  # where the owners of each row end in `owners`
+    owners: Ints  # tasks
+    frequent: Ints  # rows that more documents hold than `max_df` allows
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path | None, config: Decontamination | None = None, more: Iterable[Item] = ()
+    ) -> "Index":
+        """The index of every benchmark midfill knows, and of `more`. Raises DownloadError.
+
+        `folder` is what MIDFILL_DATA names; None: only what was pulled.
+        """
+        items, left_out = read(None if folder is None else Path(folder))
+        made = cls.from_texts([*items, *more], config)
+        return replace(made, left_out=tuple(left_out))
+
+    @classmethod
+    def from_texts(
+        cls, texts: Iterable[Item | tuple[str, str, str]], config: Decontamination | None = None
+    ) -> "Index":
+        """The index of these texts, whatever their order."""
+        from midfill.corpus.decontamination.build import arrays
+
+        config = config or Decontamination()
+        items = sorted(set(as_items(texts)))
+        return cls(n=config.n, shortest=config.shortest, left_out=(), **arrays(items, config))
+
+    @classmethod
+    def load(cls, path: Path) -> "Index":
+        """The index that `save` wrote. Raises CorpusError."""
+        try:
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                held: dict[str, Any] = {field.name: file[field.name] for field in fields(cls)}
+            for name in _TEXTS:
+                held[name] = tuple(json.loads(held[name].tobytes()))
+            held["tasks"] = tuple((name, task) for name, task in held["tasks"])
+        except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+            raise CorpusError(
+                f"{path} is no decontamination index", why=str(error), fix="make it again"
+            ) from error
+        held |= {name: int(held[name]) for name in ("n", "shortest", "too_short")}
+        return cls(**held)
+
+    def save(self, path: Path) -> None:
+        """Write one file that numpy can read."""
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in _TEXTS:  # numpy would pad every text to the longest
+            held[name] = np.frombuffer(json.dumps(held[name]).encode(), dtype=np.uint8)
+        with Path(path).open("wb") as file:
+            np.savez(file, **held)
+
+    def without(self, frequency: Mapping[int, int], max_df: int) -> "Index":
+        """The index for a corpus in which row r is in `frequency[r]` documents: rows in more than
+        `max_df` do not count, whole solutions excepted.
+        """
+        rows = [row for row, documents in frequency.items() if documents > max_df]
+        return replace(self, frequent=np.array(sorted(rows), dtype=np.int64))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over everything in the index."""
+        total = hashlib.sha256()
+        for field in fields(self):
+            value = getattr(self, field.name)
+            raw = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+            total.update(b"%s %d " % (field.name.encode(), len(raw)) + raw)
+        return total.hexdigest()
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        """What finds rows in a file: compiled where that is here, the readable twin elsewhere."""
+        return matcher(self)
+
+    def active(self, config: Decontamination) -> NDArray[np.bool_]:
+        """Which rows drop a file under `config`. Raises ConfigError for another n."""
+        if config not in self._active:
+            self._active[config] = self._decide(config)
+        return self._active[config]
+
+    @cached_property
+    def _active(self) -> dict[Decontamination, NDArray[np.bool_]]:
+        return {}
+
+    def _decide(self, config: Decontamination) -> NDArray[np.bool_]:
+        if (config.n, config.shortest) != (self.n, self.shortest):
+            raise ConfigError(
+                f"this index has grams of {self.n} words and texts from {self.shortest} on",
+                why=f"the configuration says {config.n} and {config.shortest}",
+                fix="build the index with the same configuration",
+            )
+        rows = self._told(config)
+        if config.max_tasks is not None:
+            rows = rows & (self.spread <= config.max_tasks)
+        rows[self.frequent] = False
+        if config.short == "solutions":
+            rows = rows | self.solution
+        return rows.astype(bool) if config.grams else np.zeros(self.rows, dtype=bool)
+
+    def _told(self, config: Decontamination) -> NDArray[np.bool_]:
+        """Rows with enough informative words."""
+        grams = self.informative[: len(self.gram_at)] >= config.informative
+        if config.short == "always":
+            return np.concatenate([grams, np.ones(len(self.text_at), dtype=bool)])
+        half = 2 * self.informative[len(self.gram_at) :] >= self.text_size
+        return np.concatenate([grams, half])
+
+    @property
+    def rows(self) -> int:
+        """Grams and short texts together."""
+        return len(self.gram_at) + len(self.text_at)
+
+    def span(self, row: int) -> tuple[int, int]:
+        """Where a row's words begin in `stream`, and how many there are."""
+        text = row - len(self.gram_at)
+        if text < 0:
+            return int(self.gram_at[row]), self.n
+        return int(self.text_at[text]), int(self.text_size[text])
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """The distinct words."""
+        raw, starts = self.words.tobytes(), [0, *self.ends[:-1].tolist()]
+        ends = self.ends.tolist()
+        return [
+            raw[a:b].decode("utf-8", "surrogatepass") for a, b in zip(starts, ends, strict=False)
+        ]
+
+    def text(self, row: int) -> str:
+        """The words of a gram or short text."""
+        at, size = self.span(row)
+        numbers: list[int] = self.stream[at : at + size].tolist()
+        return " ".join(self.vocabulary[number] for number in numbers)
+
+    def owned_by(self, row: int) -> list[int]:
+        """The tasks that hold a row."""
+        start = int(self.owner_ends[row - 1]) if row else 0
+        return self.owners[start : int(self.owner_ends[row])].tolist()
+
+    def __getstate__(self) -> dict[str, object]:
+        """For a worker: the arrays; what was made of them is made again there."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
