@@ -4,6 +4,7 @@ Source: DeepSeek-Coder §2.1, §2.2. A file is dropped for one reason, the first
 are resolved among all files that were read, so that one to a vendored or generated file finds it.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from midfill.corpus.pipeline.model import write_labelled
 from midfill.corpus.pipeline.plan import Part
 from midfill.corpus.quality.labels import Labelled, label
 from midfill.corpus.record import Document, Drop, Repository
-from midfill.corpus.rules.inspect import inspect
+from midfill.corpus.rules.inspect import Inspection, judge
 from midfill.corpus.sources.opened import opened
 from midfill.corpus.table import write
 
@@ -51,20 +52,21 @@ class CleanTask:
         return self.part.bytes
 
 
-def clean(repository: Repository, config: CorpusConfig) -> list[Document]:
+def clean(repository: Repository, config: CorpusConfig) -> Inspection:
     """All documents of a repository, with language, licence, imports, and a drop where one is due."""
     documents = repository.documents
     for document in documents:
         found = detect(document.path, document.text)
         document.language = found.language or found.outside
         document.drop = _unwanted(document, config)
-    documents = inspect(documents, config.rules, repository.licence)
+    inspected = judge(documents, config.rules, repository.licence)
+    documents = inspected.documents
     kept = [document for document in documents if document.drop is None]
     needs = depends_on([File(d.path, d.text, d.language) for d in documents])
     names = {document.path for document in kept}
     for document in kept:
         document.depends_on = tuple(path for path in needs[document.path] if path in names)
-    return documents
+    return inspected
 
 
 def _unwanted(document: Document, config: CorpusConfig) -> Drop | None:
@@ -87,10 +89,13 @@ def clean_part(task: CleanTask) -> dict[str, Any]:
     kept: list[Document] = []
     sketches: list[Sketch] = []
     labelled: list[Labelled] = []
+    masked: Counter[str] = Counter()
     for repository in _repositories(task):
         counts.add_unread("read", repository.unread)
         counts.add("read", repository.documents)
-        documents = clean(repository, config)
+        inspected = clean(repository, config)
+        documents = inspected.documents
+        masked.update(inspected.masked)
         counts.add(STAGE, documents)
         aside.add(STAGE, documents)
         good = sorted((d for d in documents if d.drop is None), key=lambda d: d.path)
@@ -105,7 +110,12 @@ def clean_part(task: CleanTask) -> dict[str, Any]:
     write_labelled(place.with_suffix(".labelled.parquet"), labelled, config.label_share)
     if config.duplicates is not None:
         write(place.with_suffix(".sketches.parquet"), to_arrow(sketches, config.duplicates))
-    note = {"counts": counts.rows(), "files": len(kept), "bytes": sum(d.size for d in kept)}
+    note = {
+        "counts": counts.rows(),
+        "masked": dict(sorted(masked.items())),
+        "files": len(kept),
+        "bytes": sum(document.size for document in kept),
+    }
     return task.ledger.finish(STAGE, task.part.number, task.key, note)
 
 

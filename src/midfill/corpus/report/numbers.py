@@ -70,6 +70,7 @@ def collect(out: Path) -> dict[str, Any]:
         "funnel": funnel(rows),
         "reasons": reasons(rows),
         "unread": unread(rows),
+        "masked": masked(ledger),
         "languages": languages(rows, _documents(ledger)),
         "licences": licences(ledger),
         "lengths": lengths(_documents(ledger)),
@@ -129,6 +130,14 @@ def unread(rows: Sequence[Row]) -> dict[str, int]:
     """Files and archives that could not be read, by reason."""
     found = Counter({row["reason"]: row["files"] for row in rows if row["stage"] == "read"})
     del found[None]
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def masked(ledger: Ledger) -> dict[str, int]:
+    """Secrets and personal data that were replaced, by kind, the most first."""
+    found: Counter[str] = Counter()
+    for note in ledger.notes("clean"):
+        found.update(note.get("masked", {}))
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -24,6 +24,7 @@ def as_html(numbers: Mapping[str, Any], samples: Iterable[Row]) -> str:
             f'<div class="sheet">{_funnel(numbers["funnel"])}</div>',
         ),
         _reasons(numbers["reasons"], numbers["unread"]),
+        _masked(numbers["masked"]),
         _languages(numbers["languages"]),
         _licences(numbers["licences"]),
         _lengths(numbers["lengths"]),
@@ -106,6 +107,14 @@ def _reasons(reasons: Sequence[Row], unread: Mapping[str, int]) -> str:
             ("reason", "files"), [(name, f"{count:,}") for name, count in unread.items()]
         )
     return section("Why files went", "Each has one reason, the first that applied.", body)
+
+
+def _masked(masked: Mapping[str, int]) -> str:
+    if not masked:
+        return ""
+    rows = [(kind, f"{count:,}") for kind, count in masked.items()]
+    lead = "Keys, passwords, addresses: replaced in the text, kept nowhere."
+    return section("What was masked", lead, table(("kind", "places"), rows))
 
 
 def _languages(languages: Sequence[Row]) -> str:
