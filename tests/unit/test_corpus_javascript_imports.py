@@ -1,7 +1,5 @@
 """Imports of JavaScript and TypeScript: what is read in a text, and to which files it leads."""
 
-import time
-
 import pytest
 
 from midfill.corpus.dependencies import File, depends_on
@@ -222,11 +220,6 @@ def test_a_configuration_that_extends_itself_ends():
         "from from  ",
     ],
 )
-def test_hostile_texts_take_time_in_proportion(unit):
-    def seconds(size: int) -> float:
-        text = unit * (size // len(unit)) + "\nimport a from './a'\n"
-        start = time.process_time()
-        specifiers(text)
-        return time.process_time() - start
-
-    assert seconds(240_000) < max(24 * seconds(30_000), 0.1)
+def test_hostile_texts_end(unit):
+    """Going back over a megabyte at each of its places would take longer than a test may."""
+    specifiers(unit * (1_000_000 // len(unit)) + "\nimport a from './a'\n")

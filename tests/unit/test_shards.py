@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from midfill.corpus.pipeline.ledger import Ledger
 from midfill.corpus.pipeline.merge import MergeTask, Slices, merge
 from midfill.corpus.shards import (
     FORMAT,
@@ -112,7 +113,16 @@ def _shards(folder: Path, parts: list[list[tuple[int, int]]], size: int) -> list
         name = f"train-{i:05}"
         merge(
             MergeTask(
-                folder=folder, name=name, split="train", dtype="<u4", files=paths, slices=chosen
+                number=i,
+                key="",
+                bytes=0,
+                ledger=Ledger(folder / "work"),
+                folder=folder,
+                name=name,
+                split="train",
+                dtype="<u4",
+                files=paths,
+                slices=chosen,
             )
         )
         found.append((folder / f"{name}.bin").read_bytes())
