@@ -102,6 +102,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (tuple, frozenset):
         if not isinstance(value, list | tuple | frozenset):
             raise _wrong(where, value, "a list")
+        if origin is tuple and inner[-1] is not Ellipsis and len(value) != len(inner):
+            raise _wrong(where, value, f"a list of {len(inner)}")
         return origin(_convert(inner[0], one, f"{where}[{i}]") for i, one in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):

@@ -3,6 +3,7 @@
 Source: DeepSeek-Coder §2.2. The same text is what a repository prompt shows the model.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,8 @@ def assemble(files: Sequence[Document], config: DocumentsConfig, seed: int) -> l
 
     Edges to files that were dropped are gone, so what hung together by them may fall apart.
     """
+    if not files:
+        return []
     by_path = {file.path: file for file in sorted(files, key=lambda f: f.path)}
     if config.unit == "file":
         sequences = [[path] for path in by_path]
@@ -48,7 +51,10 @@ def assemble(files: Sequence[Document], config: DocumentsConfig, seed: int) -> l
             path: tuple(p for p in file.depends_on if p in by_path)
             for path, file in by_path.items()
         }
-        sequences = order(edges, config.order, seed, whole=config.unit == "repository")
+        # Another shuffle in each repository, or README.md and setup.py would always meet alike.
+        salt = hashlib.blake2b(f"{seed}\0{files[0].repo}".encode("utf-8", "surrogatepass")).digest()
+        own = int.from_bytes(salt[:8])
+        sequences = order(edges, config.order, own, whole=config.unit == "repository")
     return [_training([by_path[path] for path in one], config) for one in sequences]
 
 

@@ -58,6 +58,7 @@ def write_shard(
     with replacing(ids_path) as file:
         for ids in documents:
             data = np.ascontiguousarray(ids, dtype=dtype).tobytes()
+            assert not len(ids) or int(ids.max()) <= np.iinfo(dtype).max
             file.write(data)
             digest.update(data)
             starts.append(tokens)
@@ -102,9 +103,22 @@ def write_json(path: Path, value: object) -> None:
 def read_shard(folder: Path, name: str) -> Shard | None:
     """The index of a finished shard, or None."""
     try:
-        return Shard(**json.loads((folder / f"{name}.json").read_text()))
+        return Shard(**json.loads((folder / f"{name}.json").read_text("utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+
+
+def is_whole(folder: Path, name: str) -> bool:
+    """Whether a shard is finished and both of its files have their size."""
+    shard = read_shard(folder, name)
+    if shard is None:
+        return False
+    sizes = {
+        ".bin": shard.tokens * np.dtype(shard.dtype).itemsize,
+        ".starts.bin": 8 * shard.documents,
+    }
+    paths = {folder / f"{name}{ending}": size for ending, size in sizes.items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def default() -> CorpusConfig:
 def v1() -> CorpusConfig:
     """DeepSeek-Coder: Algorithm 1, a vocabulary of 32,000, every 10-gram counts."""
     return CorpusConfig(
-        languages=("v1",),
+        languages=("v1", "Markdown", "reStructuredText"),  # its README lists the two beside the 87
         rules=OWN,
         created_before=V1_LAST_DAY,
         documents=DocumentsConfig(unit="component", order="paper"),

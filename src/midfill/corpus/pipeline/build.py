@@ -93,7 +93,9 @@ def _references(runner: Runner) -> list[tuple[int, Reference]]:
 def _clean(runner: Runner, planned: list[Part]) -> Files:
     config = runner.config
     used = (config.sources, config.limits, config.languages, config.created_before)
-    used = (*used, config.rules, config.duplicates, config.kept_samples, config.label_share)
+    labels = config.quality is not None and config.quality.classifier is not None
+    used = (*used, config.rules, config.duplicates, config.kept_samples)
+    used = (*used, labels and config.label_share)
     tasks = [
         CleanTask(part=part, key=runner.key(used, part), ledger=runner.ledger, config=config)
         for part in planned

@@ -1,7 +1,7 @@
 """The exchange: near-duplicates among all parts, found by sketches and verified on the texts.
 
-Runs in one process: it holds the sketches of all repositories (25 numbers each), and of texts only
-those that are being compared.
+Runs in one process: it holds the sketches of all repositories (25 numbers each), the names, sizes and
+digests of all files, and of texts only those that are being compared.
 """
 
 from collections.abc import Iterator, Sequence

@@ -31,6 +31,9 @@ class Encoded:
     holes: bool  # whether it was rearranged
 
 
+_MARKS = 5  # begin, end, and three of the hole
+
+
 class Encoder:
     """Encodes documents with one tokenizer; not shared between processes."""
 
@@ -85,13 +88,15 @@ class Encoder:
         No token is empty, so text of no more bytes than tokens are allowed needs no counting.
         """
         pieces = document.pieces
-        if sum(len(piece.encode()) for piece in pieces) <= self._most or len(pieces) == 1:
+        room = self._most - _MARKS
+        bytes_ = sum(len(piece.encode()) + len(JOINT) for piece in pieces)
+        if bytes_ <= room or len(pieces) == 1:
             yield 0, pieces
             return
         first, size = 0, 0
         for i, piece in enumerate(pieces):
-            tokens = len(self._encode(piece))
-            if i > first and size + tokens > self._most:
+            tokens = len(self._encode(piece)) + len(JOINT)
+            if i > first and size + tokens > room:
                 yield first, pieces[first:i]
                 first, size = i, 0
             size += tokens

@@ -82,20 +82,22 @@ def _read(documents: Sequence[Document], config: QualityConfig, model: Path | No
                 document.quality = scorer.score(document.text)
 
 
-def _copies(path: Path | None) -> Mapping[str, tuple[str, str]]:
-    """What is removed: names of repositories and files, to level and what is kept instead."""
+def _copies(path: Path | None) -> Mapping[tuple[bool, str], tuple[str, str]]:
+    """What is removed: whether it is a repository, and its name; to level and what is kept."""
     if path is None:
         return {}
     rows = table.read(path).to_pylist()
-    return {row["id"]: (row["level"], row["dup_of"]) for row in rows}
+    return {(r["level"] == "repo", r["id"]): (r["level"], r["dup_of"]) for r in rows}
 
 
 _REASONS = {"repo": "duplicate_repository", "file": "duplicate_file", "copy": "exact_copy"}
 
 
-def _drop_copies(documents: Sequence[Document], copies: Mapping[str, tuple[str, str]]) -> None:
+def _drop_copies(
+    documents: Sequence[Document], copies: Mapping[tuple[bool, str], tuple[str, str]]
+) -> None:
     for document in documents:
-        found = copies.get(document.repo) or copies.get(document.id)
+        found = copies.get((True, document.repo)) or copies.get((False, document.id))
         if found is not None:
             level, document.dup_of = found
             document.drop = Drop(_REASONS[level], document.dup_of)

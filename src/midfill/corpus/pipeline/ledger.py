@@ -4,8 +4,8 @@
     OUT/work/<stage>/00000.*    what task 0 of a stage wrote, under their own names when whole
     OUT/work/<stage>/00000.json its note: counts, and a key of what it was made from; written last
 
-A killed build leaves at most files without a note, or under temporary names; both are written anew.
-A task whose key has changed is done again.
+A note goes before its task is done again, so a killed build leaves at most files without a note, or
+under temporary names; both are written anew. A task whose key has changed is done again.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Ledger:
     def note(self, stage: str, number: int, key: str) -> dict[str, Any] | None:
         """The note of a finished task, or None where it is to be done, again or for the first time."""
         try:
-            note = json.loads(self.place(stage, number).with_suffix(".json").read_text())
+            note = json.loads(self.place(stage, number).with_suffix(".json").read_text("utf-8"))
         except (FileNotFoundError, ValueError):
             return None
         return note if isinstance(note, dict) and note.get("key") == key else None
@@ -47,7 +47,7 @@ class Ledger:
     def notes(self, stage: str) -> Iterator[dict[str, Any]]:
         """The notes of a stage's finished tasks, by number."""
         for path in sorted((self.folder / stage).glob("[0-9]*.json")):
-            yield json.loads(path.read_text())
+            yield json.loads(path.read_text("utf-8"))
 
     def outputs(self, stage: str, ending: str) -> list[Path]:
         """What a stage's finished tasks wrote with this ending, by number."""

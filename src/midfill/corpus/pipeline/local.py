@@ -6,6 +6,8 @@ does some tasks and is replaced, so that memory goes back. With one worker the t
 
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +18,8 @@ from midfill.errors import ResourceError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 _TASKS_PER_PROCESS = 8
+_LEAST_BYTES = 1 << 29  # for a process with its libraries
+_PR_SET_PDEATHSIG = 1
 
 
 class Executor(Protocol):
@@ -32,8 +36,11 @@ class Local:
     """Processes of this machine: `workers` at a time, each bound to `memory_bytes` of data."""
 
     def __init__(self, workers: int | None = None, memory_bytes: int | None = None) -> None:
+        """None: a worker for each core; an equal share of this machine's memory for each."""
         self.workers = workers or len(os.sched_getaffinity(0))
-        self.memory_bytes = memory_bytes
+        self._here = self.workers == 1 and memory_bytes is None
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        self.memory_bytes = memory_bytes or max(whole // self.workers, _LEAST_BYTES)
 
     def run(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
@@ -42,7 +49,7 @@ class Local:
 
         What a task raises is raised here. ResourceError where a process was killed.
         """
-        if self.workers == 1:
+        if self._here:
             for task in tasks:
                 yield task, function(task)
             return
@@ -50,11 +57,18 @@ class Local:
             self.workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_bind,
-            initargs=(self.memory_bytes,),
+            initargs=(self.memory_bytes, os.getpid()),
             max_tasks_per_child=_TASKS_PER_PROCESS,
         )
         try:
             yield from self._in_flight(pool, function, iter(tasks))
+        except MemoryError as error:
+            raise ResourceError(
+                f"a part needs more than {self.memory_bytes >> 20:,} MiB",
+                why="that is what each process may hold (--worker-memory)",
+                fix="give smaller parts (--set part_bytes=16777216), or fewer --workers; finished "
+                "parts are kept",
+            ) from error
         except BrokenProcessPool as error:
             raise ResourceError(
                 "a process of the build was killed",
@@ -82,10 +96,16 @@ class Local:
                 yield running.pop(future), future.result()
 
 
-def _bind(memory_bytes: int | None) -> None:
-    """Bind this process: beyond the bound it gets MemoryError, and the machine lives on."""
-    if memory_bytes is None:
-        return
+def _bind(memory_bytes: int, parent: int) -> None:
+    """Bind this process: beyond the bound it gets MemoryError, and it ends with its parent.
+
+    An orphan would go on to write files that the next build is writing too.
+    """
+    import ctypes
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)

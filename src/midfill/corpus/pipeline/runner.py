@@ -7,10 +7,10 @@ from typing import Any, Protocol, TypeVar
 
 from midfill.config.corpus.build import CorpusConfig
 from midfill.config.override import as_data
+from midfill.corpus.pipeline.fingerprint import fingerprint
 from midfill.corpus.pipeline.ledger import Ledger, key_of
 from midfill.corpus.pipeline.local import Executor
 from midfill.hub.progress import Progress, Report, silent
-from midfill.version import __version__
 
 Note = dict[str, Any]
 
@@ -66,8 +66,8 @@ class Runner:
         return Ledger(self.out / "work")
 
     def key(self, *used: object) -> str:
-        """The key of a task that is made from these, by this version."""
-        return key_of(__version__, self.config.seed, *map(as_data, used))
+        """The key of a task that is made from these, by this code."""
+        return key_of(fingerprint(), self.config.seed, *map(as_data, used))
 
     def each(
         self, label: str, function: Callable[[AnyJob], Note], tasks: Sequence[AnyJob]
@@ -79,6 +79,8 @@ class Runner:
         self.report(Progress(label=label, done_bytes=done, total_bytes=whole))
         place = {task.number: i for i, task in enumerate(tasks)}
         left = [task for task, note in zip(tasks, notes, strict=True) if note is None]
+        for task in left:  # an old note must not vouch for what is written now
+            self.ledger.forget(task.stage, task.number)
         for task, note in self.executor.run(function, left):
             notes[place[task.number]] = note
             done += task.bytes
@@ -93,5 +95,6 @@ class Runner:
         note = self.ledger.note(stage, 0, key)
         if note is None:
             self.report(Progress(label=label, done_bytes=0))
+            self.ledger.forget(stage, 0)
             note = self.ledger.finish(stage, 0, key, function())
         return note

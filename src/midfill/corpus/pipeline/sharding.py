@@ -13,7 +13,7 @@ from midfill.corpus.pipeline import select
 from midfill.corpus.pipeline.merge import MergeTask, Slices, joined, merge
 from midfill.corpus.pipeline.runner import Files, Note, Runner
 from midfill.corpus.pipeline.tokens import TokensTask, encode_part
-from midfill.corpus.shards import FORMAT, INDEX, Shard, digest, dtype_for, read_shard, write_json
+from midfill.corpus.shards import FORMAT, INDEX, Shard, digest, dtype_for, is_whole, write_json
 from midfill.tokenizer import folder as tokenizer_folder
 from midfill.tokenizer.tokenizer import Tokenizer
 from midfill.tokenizer.train import train
@@ -131,8 +131,10 @@ def _merge(
                 )
             )
     for task in tasks:
-        if read_shard(task.folder, task.name) is None:
+        if not is_whole(task.folder, task.name):
             runner.ledger.forget(task.stage, task.number)
+    if any(runner.ledger.note(task.stage, task.number, task.key) is None for task in tasks):
+        (runner.out / "shards" / INDEX).unlink(missing_ok=True)  # of an earlier build
     notes = runner.each("writing shards", merge, tasks)
     return [Shard(**note["shard"]) for note in notes]
 
@@ -140,9 +142,10 @@ def _merge(
 def _remove_others(folder: Path, shards: Sequence[Shard]) -> None:
     """Remove shards of an earlier, larger build in the same folder."""
     names = {shard.name for shard in shards}
-    for path in folder.iterdir():
-        if path.name != INDEX and path.name.split(".")[0] not in names:
-            path.unlink()
+    for split in select.SPLITS:
+        for path in folder.glob(f"{split}-[0-9]*.*"):
+            if path.name.split(".")[0] not in names:
+                path.unlink()
 
 
 def _tokenizer(runner: Runner, judged: Files) -> Path:
@@ -181,7 +184,7 @@ def _sample(files: Sequence[Path], most_bytes: int) -> list[str]:
         share = left // (len(rows) - count)  # small languages first: what they lack, others have
         for _, number, place, size in sorted(rows[language]):
             if share < size:
-                break
+                continue
             chosen[number].add(place)  # type: ignore[index]
             share, left = share - size, left - size
     texts = []

@@ -5,7 +5,7 @@ tokens-0/00000.parquet   a row for each document: name, repository, language, si
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from midfill.corpus.pipeline.ledger import Ledger
 from midfill.corpus.quality.model import above
 from midfill.corpus.record import Document
 from midfill.tokenizer.tokenizer import Tokenizer
+
+_COLUMNS = ("id", "repo", "language", "bytes", "files", "holes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +60,8 @@ def encode_part(task: TokensTask) -> dict[str, Any]:
     with part.open("wb") as file:
         for one in encoder.encode(files.documents(), task.epoch, task.wanted):
             file.write(one.ids.astype("<u4").tobytes())
-            row = asdict(one) | {"tokens": len(one.ids)}
-            del row["ids"]
-            rows.append(row)
+            row = {name: getattr(one, name) for name in _COLUMNS}
+            rows.append(row | {"tokens": len(one.ids)})
     part.replace(place.with_suffix(".bin"))
     table.write(place.with_suffix(".parquet"), table.arrow().Table.from_pylist(rows, _schema()))
     table.write(place.with_suffix(".dropped.parquet"), files.aside.table())
