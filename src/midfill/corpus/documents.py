@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from midfill.config.corpus.documents import DocumentsConfig
 from midfill.corpus.dependencies.order import order
 from midfill.corpus.languages import comment
-from midfill.corpus.record import Document
+from midfill.corpus.record import TEXT, Document
 
 JOINT = "\n\n"  # between two files
 
@@ -32,8 +32,10 @@ class Training:
 
 
 def headed(file: Document, *, path_comments: bool = True) -> str:
-    """The text of a file, behind a comment with its path."""
-    return f"{comment(file.language, file.path)}\n{file.text}" if path_comments else file.text
+    """The text of a file, behind a comment with its path; prose has none."""
+    if not path_comments or file.language == TEXT:
+        return file.text
+    return f"{comment(file.language, file.path)}\n{file.text}"
 
 
 def assemble(files: Sequence[Document], config: DocumentsConfig, seed: int) -> list[Training]:

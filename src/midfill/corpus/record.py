@@ -6,6 +6,8 @@ Every stage takes and returns these; on disk they are rows of one Arrow schema (
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+TEXT = "Text"  # the language of documents that are prose throughout, such as web pages
+
 
 @dataclass(frozen=True, slots=True)
 class Drop:

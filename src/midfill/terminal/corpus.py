@@ -39,9 +39,10 @@ def build(
     source: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KIND:PATH",
+            metavar="[CATEGORY=]KIND:PATH",
             help="A source beside those of CONFIG; may be repeated. Kinds: folder, repository, "
-            "git, archives, packages, table (Parquet, JSONL), pages (WARC, WET, JSONL).",
+            "git, archives, packages, table (Parquet, JSONL), pages (WARC, WET, JSONL). "
+            "Categories, for the mix: code, math, text.",
         ),
     ] = None,
     settings: Set = None,

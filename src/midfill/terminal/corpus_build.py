@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from midfill.config.corpus.build import CorpusConfig, Kind, SourceConfig
+from midfill.config.corpus.documents import Category
 from midfill.config.override import from_data, with_values
 from midfill.errors import ConfigError
 from midfill.recipes.corpora import CORPORA
@@ -75,15 +76,17 @@ def config_of(wanted: Wanted) -> CorpusConfig:
 
 
 def source_of(text: str) -> SourceConfig:
-    """A source as it is typed: KIND:PATH."""
-    kind, sign, path = text.partition(":")
-    if not sign or kind not in get_args(Kind):
+    """A source as it is typed: KIND:PATH, or CATEGORY=KIND:PATH."""
+    head, sign, path = text.partition(":")
+    category, _, kind = head.rpartition("=")
+    if not sign or kind not in get_args(Kind) or category not in ("", *get_args(Category)):
         raise ConfigError(
             f"{text!r} is no source",
-            why=f"kinds are {', '.join(get_args(Kind))}",
-            fix="for example --source git:./my-project",
+            why=f"kinds are {', '.join(get_args(Kind))}; categories {', '.join(get_args(Category))}",
+            fix="for example --source git:./my-project, or --source math=pages:crawl.warc.gz",
         )
-    return SourceConfig(kind=kind, path=path)  # type: ignore[arg-type]
+    given = {"category": category} if category else {}
+    return SourceConfig(kind=kind, path=path, **given)  # type: ignore[arg-type]
 
 
 def benchmarks() -> Path | None:

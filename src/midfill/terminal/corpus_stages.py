@@ -7,7 +7,7 @@ from typing import Any
 
 from midfill.config.corpus.decontamination import RECIPES
 from midfill.config.corpus.duplicates import Duplicates, Level
-from midfill.config.corpus.rules import RulesConfig
+from midfill.config.corpus.rules import FilterConfig
 from midfill.config.corpus.sources import ReadLimits
 from midfill.config.override import with_values
 from midfill.corpus.record import Document, Repository
@@ -32,8 +32,7 @@ def filter_files(paths: Sequence[Path], settings: Sequence[str], *, json: bool) 
     from midfill.corpus.languages import detect
     from midfill.corpus.rules.filters import Filters
 
-    config = with_values(RulesConfig(), settings)
-    rules = Filters(config.filters)
+    rules = Filters(with_values(FilterConfig(), settings))
     for shown, document in files(paths):
         found = detect(document.path, document.text)
         document.language = found.language or found.outside
@@ -142,12 +141,15 @@ def files(paths: Sequence[Path]) -> Iterator[tuple[str, Document]]:
 
     What cannot be read as text is told on stderr. Raises CorpusError for what is not there.
     """
+    from midfill.corpus.sources.archive import is_archive
+
     for path in paths:
         found = repository(path)
         for unread in found.unread:
             _told(f"{path / unread.path if unread.path else path}: {unread.drop.reason}")
         for document in found.documents:
-            yield str(path / document.path if path.is_dir() else path), document
+            single = path.is_file() and not is_archive(path.name)
+            yield str(path if single else path / document.path), document
 
 
 def repository(path: Path, name: str | None = None) -> Repository:

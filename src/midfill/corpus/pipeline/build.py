@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import platform
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from midfill.corpus.decontamination import Index
 from midfill.corpus.pipeline import dedupe, model
 from midfill.corpus.pipeline.clean import CleanTask, clean_part
 from midfill.corpus.pipeline.judge import JudgeTask, judge_part
+from midfill.corpus.pipeline.ledger import key_of
 from midfill.corpus.pipeline.local import Executor
 from midfill.corpus.pipeline.plan import Part, parts
 from midfill.corpus.pipeline.runner import Files, Note, Runner
@@ -72,7 +74,7 @@ def _references(runner: Runner) -> list[tuple[int, Reference]]:
     for number, source in enumerate(runner.config.sources):
         one = opened(source, runner.config.fetching)
         one.prepare(runner.report)
-        found += [(number, reference) for reference in one.references()]
+        found += [(number, _stamped(reference)) for reference in one.references()]
     if not found:
         raise CorpusError(
             "there is nothing to build from",
@@ -88,6 +90,15 @@ def _references(runner: Runner) -> list[tuple[int, Reference]]:
             fix="leave one of the two out, or rename its folder",
         )
     return found
+
+
+def _stamped(reference: Reference) -> Reference:
+    """The reference with the sizes and times of the files that it spans, if it spans any."""
+    if not reference.spans:
+        return reference
+    found = {span.file: Path(span.file).stat() for span in reference.spans}
+    stamps = [f"{name} {one.st_size} {one.st_mtime_ns}" for name, one in sorted(found.items())]
+    return replace(reference, stamp=key_of(stamps))
 
 
 def _clean(runner: Runner, planned: list[Part]) -> Files:

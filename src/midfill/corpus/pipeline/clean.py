@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from midfill.config.corpus.build import CorpusConfig
+from midfill.config.corpus.documents import Category
 from midfill.corpus import table
 from midfill.corpus.dependencies.family import File
 from midfill.corpus.dependencies.graph import depends_on
@@ -22,7 +23,8 @@ from midfill.corpus.pipeline.ledger import Ledger
 from midfill.corpus.pipeline.model import write_labelled
 from midfill.corpus.pipeline.plan import Part
 from midfill.corpus.quality.labels import Labelled, label
-from midfill.corpus.record import Document, Drop, Repository
+from midfill.corpus.record import TEXT, Document, Drop, Repository
+from midfill.corpus.rules.characters import visible_text
 from midfill.corpus.rules.inspect import Inspection, judge
 from midfill.corpus.sources.opened import opened
 from midfill.corpus.table import write
@@ -52,13 +54,22 @@ class CleanTask:
         return self.part.bytes
 
 
-def clean(repository: Repository, config: CorpusConfig) -> Inspection:
-    """All documents of a repository, with language, licence, imports, and a drop where one is due."""
+def clean(repository: Repository, config: CorpusConfig, category: Category = "code") -> Inspection:
+    """All documents of a repository, with language, licence, imports, and a drop where one is due.
+
+    Of a source of text or mathematics every document is prose, an HTML page what is seen of it.
+    """
     documents = repository.documents
     for document in documents:
-        found = detect(document.path, document.text)
-        document.language = found.language or found.outside
-        document.drop = _unwanted(document, config)
+        if category == "code":
+            found = detect(document.path, document.text)
+            document.language = found.language or found.outside or document.language
+            document.drop = _unwanted(document, config)
+            continue
+        if document.language == "HTML":
+            document.text = visible_text(document.text)
+        document.language = TEXT
+        document.drop = _late(document, config)
     inspected = judge(documents, config.rules, repository.licence)
     documents = inspected.documents
     kept = [document for document in documents if document.drop is None]
@@ -78,6 +89,10 @@ def _unwanted(document: Document, config: CorpusConfig) -> Drop | None:
         wanted = v1 or document.language in config.languages
     if not wanted:
         return Drop("language", document.language or Path(document.path).suffix)
+    return _late(document, config)
+
+
+def _late(document: Document, config: CorpusConfig) -> Drop | None:
     late = config.created_before and document.created and document.created >= config.created_before
     return Drop("created", document.created) if late else None
 
@@ -90,10 +105,10 @@ def clean_part(task: CleanTask) -> dict[str, Any]:
     sketches: list[Sketch] = []
     labelled: list[Labelled] = []
     masked: Counter[str] = Counter()
-    for repository in _repositories(task):
+    for repository, category in _repositories(task):
         counts.add_unread("read", repository.unread)
         counts.add("read", repository.documents)
-        inspected = clean(repository, config)
+        inspected = clean(repository, config, category)
         documents = inspected.documents
         masked.update(inspected.masked)
         counts.add(STAGE, documents)
@@ -119,9 +134,10 @@ def clean_part(task: CleanTask) -> dict[str, Any]:
     return task.ledger.finish(STAGE, task.part.number, task.key, note)
 
 
-def _repositories(task: CleanTask) -> Iterator[Repository]:
-    """The repositories of a part, by name, as their sources read them."""
+def _repositories(task: CleanTask) -> Iterator[tuple[Repository, Category]]:
+    """The repositories of a part, by name, as their sources read them, with their category."""
     config = task.config
     sources = [opened(one, config.fetching) for one in config.sources]
     for number, reference in sorted(task.part.references, key=lambda one: one[1].name):
-        yield sources[number].read(reference, config.limits)
+        repository = sources[number].read(reference, config.limits)
+        yield repository, config.sources[number].category

@@ -67,11 +67,10 @@ class Cluster:
     def check(self, folder: Path) -> None:
         """Raise ResourceError where a machine has another midfill or does not see `folder`."""
         with self._connected() as ray, tempfile.NamedTemporaryFile(dir=folder) as mark:
-            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
-
+            on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
             remote = ray.remote(num_cpus=0, max_retries=_DEATHS - 1)(_look)
             asked = {
-                remote.options(scheduling_strategy=On(node["NodeID"], soft=False)).remote(
+                remote.options(scheduling_strategy=on(node["NodeID"], soft=False)).remote(
                     Path(mark.name).resolve()
                 ): node["NodeManagerAddress"]
                 for node in ray.nodes()
@@ -122,7 +121,8 @@ class Cluster:
         return ResourceError(
             f"there is no Ray cluster {where} that tasks can run on",
             why=why.strip().splitlines()[0],
-            fix="ray start --head here, ray start --address HOST:6379 on each other machine",
+            fix="ray start --head here, ray start --address HOST:6379 on each other machine; where "
+            "the cluster asks for a token, the same RAY_AUTH_MODE and RAY_AUTH_TOKEN here",
         )
 
 
@@ -222,8 +222,9 @@ def _refuse_other(host: str, version: str, sees: bool, folder: Path) -> None:
 
 def _ray() -> Any:
     try:
-        import ray
-        import ray.exceptions
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.exceptions  # pyright: ignore[reportMissingImports]
+        import ray.util.scheduling_strategies  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ResourceError(
             "a build on a cluster needs Ray",

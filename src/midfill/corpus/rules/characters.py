@@ -6,6 +6,7 @@ it; a text that ends with `\\n` has no further, empty line. A letter is what Uni
 readable twins of `native/text.cpp` and equal it on every text.
 """
 
+import html
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -66,6 +67,29 @@ def _visible_pieces(text: str) -> Iterator[str]:
             end = _RAW_END[raw["name"].lower()].search(text, at)
             at = end.start() if end else len(text)
     yield text[at:]
+
+
+_BLOCKS = re.compile(
+    r"(?ai:address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li|main"
+    r"|nav|ol|option|p|pre|section|table|td|th|title|tr|ul)(?=[\s/]|\Z)"
+)
+
+
+def visible_text(text: str) -> str:
+    """What a reader of an HTML page sees: its text, a line for each block, entities resolved."""
+    parts, at = [], 0
+    while hit := _MARKUP.search(text, at):
+        parts.append(text[at : hit.start()])
+        at, tag = hit.end(), hit["tag"]
+        if tag and text[hit.start() + 1] != "/" and (raw := _RAW.match(tag)):
+            end = _RAW_END[raw["name"].lower()].search(text, at)
+            at = end.start() if end else len(text)
+        elif tag and _BLOCKS.match(tag):
+            parts.append("\n")
+    lines = (
+        " ".join(line.split()) for line in html.unescape("".join([*parts, text[at:]])).split("\n")
+    )
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
 
 
 def plain_visible_characters(text: str) -> int:

@@ -62,8 +62,13 @@ class ArchiveSource:
                 yield self._reference(path, inside)
 
     def _reference(self, path: Path, inside: str) -> Reference:
-        size = path.stat().st_size
-        return Reference(name=f"{self.kind}/{inside}", bytes=PACKED * size, place=str(path))
+        found = path.stat()
+        return Reference(
+            name=f"{self.kind}/{inside}",
+            bytes=PACKED * found.st_size,
+            place=str(path),
+            stamp=f"{found.st_size} {found.st_mtime_ns}",
+        )
 
     def read(self, reference: Reference, limits: ReadLimits) -> Repository:
         """The archive's files."""

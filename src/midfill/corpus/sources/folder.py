@@ -1,5 +1,6 @@
 """Folders of repositories: the files as they lie there, links never followed."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -44,15 +45,17 @@ class FolderSource:
             raise missing(self.path, "folder")
         if self.single:
             name = base.resolve().name or "root"
-            yield Reference(name=f"folder/{name}", bytes=_bytes_below(base), place=str(base))
+            size, stamp = _measured(base)
+            yield Reference(name=f"folder/{name}", bytes=size, place=str(base), stamp=stamp)
             return
         for name in sorted(os.fsencode(entry.name) for entry in os.scandir(base)):
             path = base / os.fsdecode(name)
             if path.is_dir() and path.name not in _SKIPPED:
                 # A name that is no UTF-8 still needs one that can be printed.
                 shown = names.shown(name)
+                size, stamp = _measured(path)
                 yield Reference(
-                    name=f"folder/{shown}", bytes=_bytes_below(path), place=os.fsdecode(name)
+                    name=f"folder/{shown}", bytes=size, place=os.fsdecode(name), stamp=stamp
                 )
 
     def read(self, reference: Reference, limits: ReadLimits) -> Repository:
@@ -71,9 +74,9 @@ class FolderSource:
         return collector.repository()
 
 
-def _bytes_below(base: Path) -> int:
-    """Bytes of the files, as far as they can be counted."""
-    total = 0
+def _measured(base: Path) -> tuple[int, str]:
+    """Bytes of the files, as far as they can be counted, and a stamp of names, sizes and times."""
+    total, stamps = 0, []
     for folder, below, files in os.walk(base):
         below[:] = [name for name in below if name not in _SKIPPED]
         for name in files:
@@ -82,7 +85,9 @@ def _bytes_below(base: Path) -> int:
             except OSError:
                 continue
             total += found.st_size if stat.S_ISREG(found.st_mode) else 0
-    return total
+            path = os.fsencode(os.path.join(folder, name))  # noqa: PTH118
+            stamps.append(b"%s\0%d\0%d" % (path, found.st_size, found.st_mtime_ns))
+    return total, hashlib.sha256(b"\n".join(sorted(stamps))).hexdigest()
 
 
 def _files(base: Path, limits: ReadLimits) -> Iterator[tuple[bytes, "os.DirEntry[bytes]"]]:

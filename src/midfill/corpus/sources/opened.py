@@ -17,7 +17,9 @@ def opened(config: SourceConfig, fetching: Fetching) -> Source:
     path = config.path
     if config.kind == "packages":
         path = _list_named(path)
-        return PackageList(path=path, index=config.index or "pypi", skip=config.skip, fetching=fetching)
+        return PackageList(
+            path=path, index=config.index or "pypi", skip=config.skip, fetching=fetching
+        )
     if config.kind == "git":
         return GitSource(path=path, commit=config.commit or "HEAD")
     if config.kind == "archives":

@@ -33,6 +33,7 @@ class Reference:
     stars: int | None = None
     created: str | None = None  # ISO date
     licence: str | None = None  # as stated for the whole repository
+    stamp: str = ""  # another one where the content may have changed
 
 
 class Source(Protocol):
