@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 _LONGEST = 20_000  # characters of a sample
 
 
+def lot_of(name: str) -> bytes:
+    """The lot that a document draws: the smallest are kept."""
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass")).digest()
+
+
 class Aside:
     """At most `most` dropped documents for each stage and reason, chosen by the hash of their name."""
 
@@ -26,7 +31,7 @@ class Aside:
         for document in documents:
             if document.drop is None or not self._most:
                 continue
-            lot = hashlib.blake2b(document.id.encode("utf-8", "surrogatepass")).digest()
+            lot = lot_of(document.id)
             kept = self._kept[stage, document.drop.reason]
             if len(kept) < self._most or lot < kept[-1][0]:
                 kept.append((lot, document))

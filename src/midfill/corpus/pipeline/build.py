@@ -23,17 +23,20 @@ from midfill.config.override import as_data
 from midfill.corpus.decontamination import Index
 from midfill.corpus.pipeline import dedupe, model
 from midfill.corpus.pipeline.clean import CleanTask, clean_part
+from midfill.corpus.pipeline.encode import Encoder
 from midfill.corpus.pipeline.judge import JudgeTask, judge_part
 from midfill.corpus.pipeline.ledger import key_of
 from midfill.corpus.pipeline.local import Executor
+from midfill.corpus.pipeline.mixture import passes
 from midfill.corpus.pipeline.plan import Part, parts
 from midfill.corpus.pipeline.runner import Files, Note, Runner
 from midfill.corpus.pipeline.sharding import write_shards
 from midfill.corpus.shards import write_json
 from midfill.corpus.sources.opened import opened
 from midfill.corpus.sources.source import Reference
-from midfill.errors import CorpusError
-from midfill.hub.progress import Report, silent
+from midfill.errors import ConfigError, CorpusError
+from midfill.hub.progress import Progress, Report, silent
+from midfill.tokenizer.tokenizer import Tokenizer
 from midfill.version import __version__
 
 RUN = "run.json"
@@ -54,11 +57,13 @@ def build(
     out.mkdir(parents=True, exist_ok=True)
     runner = Runner(config=config, out=out, executor=executor, report=report)
     with _alone(out):
+        check(config)
         write_json(out / RUN, record(config))
         found = _references(runner)
+        index = _index(runner, benchmarks)
         cleaned = _clean(runner, list(parts(found, config.part_bytes)))
         duplicates, quality = _dedupe(runner, cleaned), _train_model(runner, cleaned)
-        judged = _judge(runner, cleaned, duplicates, quality, benchmarks)
+        judged = _judge(runner, cleaned, duplicates, quality, index)
         categories = {r.name: config.sources[number].category for number, r in found}
         return write_shards(runner, judged, categories)
 
@@ -149,22 +154,50 @@ def _train_model(runner: Runner, cleaned: Files) -> tuple[Path, str] | None:
     return (path, key) if note["trained"] else None
 
 
+def _index(runner: Runner, benchmarks: Path | None) -> tuple[Path, str] | None:
+    """Where the benchmarks' texts are, for all processes, and their digest."""
+    config = runner.config.decontamination
+    if config is None:
+        return None
+    runner.report(Progress(label="reading benchmarks", done_bytes=0))
+    path = runner.out / "work" / "benchmarks.npz"
+    path.parent.mkdir(exist_ok=True)
+    texts = Index.from_folder(benchmarks, config)
+    texts.save(path)
+    return path, texts.digest
+
+
+def check(config: CorpusConfig) -> None:
+    """Refuse at once what would be refused after hours. Raises ConfigError, TokenizerError."""
+    categories = {source.category for source in config.sources}
+    known = categories | ({"text"} if "code" in categories else set())  # Markdown beside code
+    passes(dict.fromkeys(known, 1), config.shards.mix, 1)
+    if config.shards.tokenizer.path is not None:
+        tokenizer = Tokenizer.from_folder(Path(config.shards.tokenizer.path))
+        Encoder(tokenizer, config.shards.fim, most_tokens=1, seed=0)
+    ignored = {
+        "decontamination.max_df": config.decontamination and config.decontamination.max_df,
+        "rules.filters.characters_per_token": config.rules.filters.characters_per_token,
+    }
+    for name, value in ignored.items():
+        if value is not None:
+            raise ConfigError(
+                f"{name} cannot be set in a build",
+                why="it needs a pass over the whole corpus, or a tokenizer, that the build has not",
+                fix=f"leave {name} out",
+            )
+
+
 def _judge(
     runner: Runner,
     cleaned: Files,
     duplicates: tuple[Path, str] | None,
     quality: tuple[Path, str] | None,
-    benchmarks: Path | None,
+    index: tuple[Path, str] | None,
 ) -> Files:
     config = runner.config
-    index, digest = None, ""
-    if config.decontamination is not None:
-        texts = Index.from_folder(benchmarks, config.decontamination)
-        index, digest = runner.out / "work" / "benchmarks.npz", texts.digest
-        index.parent.mkdir(exist_ok=True)
-        texts.save(index)
-    made = [one and one[1] for one in (duplicates, quality)]
-    used = (config.quality, config.decontamination, config.kept_samples, digest, made)
+    made = [one and one[1] for one in (duplicates, quality, index)]
+    used = (config.quality, config.decontamination, config.kept_samples, made)
     tasks = [
         JudgeTask(
             number=i,
@@ -173,7 +206,7 @@ def _judge(
             ledger=runner.ledger,
             files=path,
             duplicates=duplicates and duplicates[0],
-            index=index,
+            index=index and index[0],
             model=quality and quality[0],
             config=config,
         )

@@ -3,6 +3,7 @@
 All choices are by hashes of names: see `mixture.py`.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ def select(rows: Rows, categories: Mapping[str, str], config: CorpusConfig) -> S
     Prose of a code source (Markdown beside programs) counts as text.
     """
     shards, seed = config.shards, config.seed
-    held_out = below(hashes(rows.repo, "held out", seed), shards.held_out)
+    projects = [project_of(repo) for repo in rows.repo]
+    held_out = below(hashes(projects, "held out", seed), shards.held_out)
     sizes: Counter[str] = Counter()
     for language, size in zip(rows.language, rows.bytes.tolist(), strict=True):
         sizes[language or ""] += size
@@ -110,6 +112,20 @@ def select(rows: Rows, categories: Mapping[str, str], config: CorpusConfig) -> S
         capped=over,
         chance=hashes(rows.id, "mix", seed),
     )
+
+
+_VERSION = re.compile(r"[-_@]v?\d[^/]*$|@[^/]*$")
+_RUNS = re.compile(r"[-_.]+")
+
+
+def project_of(repository: str) -> str:
+    """A name that releases of one project share, on all indexes: `pypi/Flask-3.1.2` is `flask`.
+
+    They are held out together, or the one would give away what the other is asked.
+    """
+    last = repository.rstrip("/").rpartition("/")[2].lower()
+    named = _RUNS.sub("-", _VERSION.sub("", last)) or last
+    return re.sub(r"^(?:python3?|node|lib|ruby|php)-", "", named)
 
 
 def _category(language: str | None, of_source: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from midfill.corpus import table
 from midfill.corpus.dependencies.measure import measure
+from midfill.corpus.pipeline.aside import lot_of
 from midfill.corpus.pipeline.count import Counts
 from midfill.corpus.pipeline.ledger import Ledger
 from midfill.corpus.shards import INDEX
@@ -74,7 +75,8 @@ def collect(out: Path) -> dict[str, Any]:
         "languages": languages(rows, _documents(ledger)),
         "licences": licences(ledger),
         "lengths": lengths(_documents(ledger)),
-        "duplicates": duplicates(ledger),
+        "duplicates": duplicates(ledger, run),
+        "quality_model": next(ledger.notes("quality"), {}),
         "benchmarks": benchmarks(ledger),
         "orders": orders(ledger),
     }
@@ -198,10 +200,10 @@ def lengths(documents: Sequence[Row]) -> list[Row]:
     return found
 
 
-def duplicates(ledger: Ledger) -> Row:
+def duplicates(ledger: Ledger, run: Row) -> Row:
     """What deduplication removed, and how large its clusters were."""
     notes = list(ledger.notes("dedupe"))
-    if not notes:
+    if not notes or run["config"]["duplicates"] is None:
         return {}
     sizes: Counter[str] = Counter()
     for path in ledger.outputs("dedupe", ".parquet"):
@@ -245,11 +247,15 @@ def orders(ledger: Ledger) -> Row:
 
 
 def samples(out: Path) -> Iterator[Row]:
-    """Dropped files to read: some of each reason, the same in every run."""
-    ledger, taken = Ledger(out / "work"), Counter()
+    """Dropped files to read: some of each reason, the same however the work was divided."""
+    ledger = Ledger(out / "work")
     for stage in _STAGES:
+        kept: defaultdict[str, list[tuple[bytes, Row]]] = defaultdict(list)
         for path in ledger.outputs(stage, ".dropped.parquet"):
             for row in table.read(path).to_pylist():
-                if taken[stage, row["drop_reason"]] < _SAMPLES:
-                    taken[stage, row["drop_reason"]] += 1
-                    yield row
+                lots = kept[row["drop_reason"]]
+                lots.append((lot_of(f"{row['repo']}:{row['path']}"), row))
+                lots.sort(key=lambda one: one[0])
+                del lots[_SAMPLES:]
+        for _, lots in sorted(kept.items()):
+            yield from (row for _, row in lots)

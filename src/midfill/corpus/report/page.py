@@ -30,6 +30,7 @@ def as_html(numbers: Mapping[str, Any], samples: Iterable[Row]) -> str:
         _lengths(numbers["lengths"]),
         _duplicates(numbers["duplicates"]),
         _benchmarks(numbers["benchmarks"]),
+        _quality(numbers["quality_model"], numbers["quality_cuts"]),
         _orders(numbers["orders"]),
         _samples(samples),
     )
@@ -216,6 +217,19 @@ def _benchmarks(found: Row) -> str:
         body += "<h3>Hits to read</h3>" + table(("file", "task", "words"), rows)
     lead = "Files that share ten words in a row with a benchmark are dropped."
     return section("Benchmarks", lead, body)
+
+
+def _quality(found: Row, cuts: Mapping[str, float]) -> str:
+    if not found:
+        return ""
+    lead = f"Trained on {found['good']:,} good and {found['bad']:,} bad files of this corpus."
+    if not found["trained"]:
+        lead = (
+            f"None was trained: {found['good']:,} good and {found['bad']:,} bad files are too few."
+        )
+    rows = [(name, f"{cut:.3f}") for name, cut in sorted(cuts.items(), key=lambda item: -item[1])]
+    body = table(("language", "least score"), rows[:_ROWS]) if rows else ""
+    return section("The quality model", lead, body)
 
 
 def _orders(found: Row) -> str:
