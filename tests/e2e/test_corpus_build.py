@@ -200,6 +200,73 @@ def _killed(command: list[str], after: float) -> bool:
     return False
 
 
+def test_one_changed_letter_is_noticed(repositories: Path, tmp_path: Path):
+    folder = tmp_path / "repositories"
+    shutil.copytree(repositories, folder)
+    first = build(folder, tmp_path / "corpus")
+    file = folder / "r05" / "README.md"
+    file.write_text(file.read_text().replace("What", "Whet", 1))
+    again = build(folder, tmp_path / "corpus")
+    assert again["digest"] != first["digest"]
+    assert again["digest"] == build(folder, tmp_path / "fresh")["digest"]
+
+
+def test_a_change_and_its_return_leave_no_trace(
+    repositories: Path, built: tuple[Path, dict], tmp_path: Path
+):
+    """A build with other settings, ended anywhere, must not be taken for this one's work."""
+    out = tmp_path / "corpus"
+    shutil.copytree(built[0], out)
+    build(repositories, out, "--set", "quality=null", "--set", "documents.order=path")
+    for note in (out / "work" / "tokens-0").glob("*.json"):
+        note.unlink()
+    assert build(repositories, out)["digest"] == built[1]["digest"]
+
+
+def test_a_lost_shard_is_written_again(
+    repositories: Path, built: tuple[Path, dict], tmp_path: Path
+):
+    out = tmp_path / "corpus"
+    shutil.copytree(built[0], out)
+    lost = out / "shards" / "train-00000.bin"
+    whole = lost.read_bytes()
+    lost.write_bytes(whole[:-2])
+    assert build(repositories, out)["digest"] == built[1]["digest"]
+    assert lost.read_bytes() == whole
+
+
+def test_web_pages_are_text(repositories: Path, tmp_path: Path):
+    pages = tmp_path / "pages.jsonl"
+    chance = random.Random(3)
+    rows = [
+        {
+            "url": f"https://site{i}.example/q/{i}",
+            "html": f"<h1>Page {i}</h1><p>{' '.join(chance.choices(WORDS, k=60))}</p><script>x</script>",
+        }
+        for i in range(30)
+    ]
+    pages.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "corpus"
+    found = build(repositories, out, "--source", f"text=pages:{pages}")
+    whole = "".join(text for split in ("train", "held_out") for text in texts(out, split))
+    assert all(f"Page {i}\n" in whole for i in range(30))
+    assert "<h1>" not in whole
+    assert "<script>" not in whole
+    assert found["mix"]["passes"] == {"code": 1.0, "text": 1.0}
+
+
+def test_each_epoch_has_every_document_with_other_holes(repositories: Path, tmp_path: Path):
+    out = tmp_path / "corpus"
+    build(repositories, out, "--set", "shards.epochs=3", "--set", "shards.held_out=0")
+    documents = list(texts(out, "train"))
+    assert len(documents) == 3 * len(set(documents))
+    assert all(documents.count(text) == 3 for text in set(documents))
+    tokenizer = Tokenizer.from_folder(out / "tokenizer")
+    raw = {ids.tobytes() for ids in TokenShards.open(out).documents("train")}
+    assert tokenizer.fim is not None
+    assert len(raw) > 1.5 * len(set(documents))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_build_goes_on_to_the_same_bytes(

@@ -21,9 +21,11 @@ from filelock import FileLock, Timeout
 from midfill.config.corpus.build import CorpusConfig
 from midfill.config.override import as_data
 from midfill.corpus.decontamination import Index
+from midfill.corpus.duplicates.run import parameters
 from midfill.corpus.pipeline import dedupe, model
 from midfill.corpus.pipeline.clean import CleanTask, clean_part
 from midfill.corpus.pipeline.encode import Encoder
+from midfill.corpus.pipeline.fingerprint import fingerprint
 from midfill.corpus.pipeline.judge import JudgeTask, judge_part
 from midfill.corpus.pipeline.ledger import key_of
 from midfill.corpus.pipeline.local import Executor
@@ -70,7 +72,14 @@ def build(
 
 def record(config: CorpusConfig) -> dict[str, Any]:
     """What a build was made with: enough to do it again."""
-    return {"midfill": __version__, "python": platform.python_version(), "config": as_data(config)}
+    near = config.duplicates and parameters(config.duplicates)
+    return {
+        "midfill": __version__,
+        "python": platform.python_version(),
+        "code": fingerprint(),
+        "near_duplicates": near,
+        "config": as_data(config),
+    }
 
 
 def _references(runner: Runner) -> list[tuple[int, Reference]]:

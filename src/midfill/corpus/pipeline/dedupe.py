@@ -73,9 +73,9 @@ def dedupe(
         unlike = without_partner(removed, config.threshold)
     left = [file for file in texts.light if file.repo not in gone]
     before = copies(texts.light)
+    same: Removed = {}
     if config.exact == "drop":
         same = {one: (kept, 1.0) for one, kept in remove_copies(left, config).items()}
-        rows += _rows("copy", same)
         left = [file for file in left if file.id not in same]
     if config.level != "repo":
         places = {file.id: (file.repo, file.path) for file in left}
@@ -86,8 +86,10 @@ def dedupe(
         files = [one for one in sketches if one.level == "file" and one.id in places]
         removed = near_duplicates(files, load_file, config)
         rows += _rows("file", removed)
+        same = {one: removed.get(kept, (kept, 1.0)) for one, (kept, _) in same.items()}
         unlike += without_partner(removed, config.threshold)
         left = [file for file in left if file.id not in removed]
+    rows += _rows("copy", same)
     after = copies(left)
     numbers = {
         "removed_repositories": len(gone),
