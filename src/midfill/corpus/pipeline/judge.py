@@ -21,7 +21,7 @@ from midfill.corpus.quality.classifier import Classifier
 from midfill.corpus.quality.heuristics import heuristics
 from midfill.corpus.quality.model import QualityModel
 from midfill.corpus.quality.syntax import Checker
-from midfill.corpus.record import Document, Drop
+from midfill.corpus.record import TEXT, Document, Drop
 
 STAGE = "judge"
 
@@ -66,7 +66,7 @@ def judge_part(task: JudgeTask) -> dict[str, Any]:
 
 
 def _read(documents: Sequence[Document], config: QualityConfig, model: Path | None) -> None:
-    """Drop what is broken or reads badly, and score the rest."""
+    """Drop code that is broken or reads badly, and score the rest."""
     heuristic = None if config.heuristics is None else heuristics(config.heuristics)
     scorer = None if model is None else QualityModel(Classifier.load(model))
     with contextlib.ExitStack() as stack:
@@ -74,6 +74,8 @@ def _read(documents: Sequence[Document], config: QualityConfig, model: Path | No
         if config.syntax is not None:
             checker = stack.enter_context(Checker(config.syntax))
         for document in documents:
+            if document.language == TEXT:
+                continue
             if document.drop is None and checker is not None:
                 document.drop = checker.rule(document)
             if document.drop is None and heuristic is not None:

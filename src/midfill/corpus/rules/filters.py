@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from midfill.config.corpus.rules import FilterConfig
-from midfill.corpus.record import Document, Drop, Rule
+from midfill.corpus.record import TEXT, Document, Drop, Rule
 from midfill.corpus.rules.characters import text_statistics, visible_characters
 
 XML_DECLARATION = "<?xml version="
@@ -40,7 +40,9 @@ class LineLength:
     longest: int = 1000
 
     def __call__(self, document: Document) -> Drop | None:
-        """The longest line is looked at first."""
+        """The longest line is looked at first. Prose, where a paragraph is a line, has no such limit."""
+        if document.language == TEXT:
+            return None
         counts = text_statistics(document.text)
         if counts.longest_line > self.longest:
             return Drop("longest_line", counts.longest_line)
