@@ -15,9 +15,9 @@ from midfill.corpus.shards import (
     digest,
     dtype_for,
     read_shard,
-    write_json,
     write_shard,
 )
+from midfill.corpus.whole import write_json
 from midfill.errors import CorpusError
 
 DOCUMENTS = [np.array([7, 1, 8]), np.array([7, 8]), np.array([7, 2, 3, 4, 8])]

@@ -9,19 +9,18 @@ A document is `bos`, its ids, `eos`; documents follow each other without padding
 position is found by arithmetic.
 """
 
-import contextlib
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from midfill.corpus.whole import replacing, write_json
 from midfill.errors import CorpusError
 
 FORMAT = "midfill token shards 1"
@@ -77,27 +76,6 @@ def write_shard(
     )
     write_json(folder / f"{name}.json", asdict(shard))
     return shard
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file written under a temporary name, which takes its own when it is whole."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file that is there whole or not at all; equal values give equal bytes."""
-    with replacing(path) as file:
-        file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
 
 
 def read_shard(folder: Path, name: str) -> Shard | None:

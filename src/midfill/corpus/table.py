@@ -3,12 +3,12 @@
 `text` is a large string: a string array with 32-bit offsets ends at 2 GiB.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midfill.corpus.record import Document, Drop
+from midfill.corpus.whole import replacing
 from midfill.errors import CorpusError, ResourceError
 
 if TYPE_CHECKING:
@@ -92,11 +92,8 @@ def write(path: Path, table: "pa.Table") -> None:
     """Write a Parquet file that is there whole or not at all."""
     import pyarrow.parquet as pq
 
-    part = path.with_name(path.name + ".part")
-    pq.write_table(table, part, compression="zstd", row_group_size=_ROWS)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    with replacing(path) as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=_ROWS)
 
 
 def read(

@@ -8,6 +8,7 @@ from typing import Any
 
 from midfill.errors import UserError
 from midfill.hub.progress import Progress
+from midfill.pages.numbers import size as size
 
 
 def error(problem: UserError) -> None:
@@ -48,15 +49,6 @@ def table(rows: list[tuple[str, ...]], head: tuple[str, ...]) -> None:
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  ".join(cells).rstrip())
-
-
-def size(count: float) -> str:
-    """A number of bytes for people: 98.4 MB."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 @contextmanager

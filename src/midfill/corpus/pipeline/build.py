@@ -33,9 +33,9 @@ from midfill.corpus.pipeline.mixture import passes
 from midfill.corpus.pipeline.plan import Part, parts
 from midfill.corpus.pipeline.runner import Files, Note, Runner
 from midfill.corpus.pipeline.sharding import write_shards
-from midfill.corpus.shards import write_json
 from midfill.corpus.sources.opened import opened
 from midfill.corpus.sources.source import Reference
+from midfill.corpus.whole import write_json
 from midfill.errors import ConfigError, CorpusError
 from midfill.hub.progress import Progress, Report, silent
 from midfill.tokenizer.tokenizer import Tokenizer
@@ -60,6 +60,8 @@ def build(
     runner = Runner(config=config, out=out, executor=executor, report=report)
     with _alone(out):
         check(config)
+        for left_behind in out.rglob("*.part"):  # by a build that was killed
+            left_behind.unlink()
         write_json(out / RUN, record(config))
         found = _references(runner)
         index = _index(runner, benchmarks)

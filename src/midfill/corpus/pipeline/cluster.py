@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from midfill.errors import ResourceError, UserError
 from midfill.version import __version__
@@ -35,15 +35,28 @@ class _Failure:
 
 
 class Cluster:
-    """Processes of a Ray cluster: `workers` at a time, a core each, wherever there are cores."""
+    """Processes of a Ray cluster: `workers` at a time, a core each, wherever there are cores.
 
-    def __init__(self, address: str | None, workers: int) -> None:
+    As a context it stays connected, and its processes serve all stages.
+    """
+
+    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
         """`address` is HOST:PORT of the head, or ray://HOST:PORT from outside of the cluster.
 
-        None: what RAY_ADDRESS says, or else the cluster that this machine belongs to.
+        None: what RAY_ADDRESS says, or else the cluster that this machine belongs to. `workers`
+        None: as many as the cluster has cores.
         """
         self.address = address or os.environ.get("RAY_ADDRESS") or "auto"
         self.workers = workers
+        self._stay = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Connect. Raises ResourceError."""
+        self._stay.enter_context(self._connected())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stay.close()
 
     def run(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
@@ -58,7 +71,8 @@ class Cluster:
         with self._connected() as ray:
             options = {"num_cpus": 1, "max_retries": _DEATHS - 1, "max_calls": _TASKS_PER_PROCESS}
             remote = ray.remote(**options, scheduling_strategy="SPREAD")(_attempt)
-            flight = _Flight(ray, remote, function, 2 * self.workers)
+            workers = self.workers or int(ray.cluster_resources()["CPU"])
+            flight = _Flight(ray, remote, function, workers)
             try:
                 yield from flight.results(iter(tasks))
             finally:
@@ -147,6 +161,8 @@ class _Flight(Generic[Task, Result]):
                 task = self._running.pop(one)
                 try:
                     found = self._ray.get(one)
+                except self._ray.exceptions.RayTaskError as raised:  # before the function began
+                    found = _Failure(None, str(raised))
                 except self._ray.exceptions.RayError as gone:
                     found = _Failure((ResourceError, *_died(gone)), str(gone))
                 if isinstance(found, _Failure):

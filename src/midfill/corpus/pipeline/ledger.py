@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from midfill.corpus.shards import write_json
+from midfill.corpus.whole import write_json
 
 
 @dataclass(frozen=True, slots=True)

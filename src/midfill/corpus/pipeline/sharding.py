@@ -13,7 +13,8 @@ from midfill.corpus.pipeline import select
 from midfill.corpus.pipeline.merge import MergeTask, Slices, joined, merge
 from midfill.corpus.pipeline.runner import Files, Note, Runner
 from midfill.corpus.pipeline.tokens import TokensTask, encode_part
-from midfill.corpus.shards import FORMAT, INDEX, Shard, digest, dtype_for, is_whole, write_json
+from midfill.corpus.shards import FORMAT, INDEX, Shard, digest, dtype_for, is_whole
+from midfill.corpus.whole import write_json
 from midfill.tokenizer import folder as tokenizer_folder
 from midfill.tokenizer.tokenizer import Tokenizer
 from midfill.tokenizer.train import train

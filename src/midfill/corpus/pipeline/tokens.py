@@ -18,6 +18,7 @@ from midfill.corpus.pipeline.encode import Encoder
 from midfill.corpus.pipeline.ledger import Ledger
 from midfill.corpus.quality.model import above
 from midfill.corpus.record import Document
+from midfill.corpus.whole import replacing
 from midfill.tokenizer.tokenizer import Tokenizer
 
 _COLUMNS = ("id", "repo", "language", "bytes", "files", "holes")
@@ -55,14 +56,12 @@ def encode_part(task: TokensTask) -> dict[str, Any]:
     )
     place = task.ledger.place(task.stage, task.number)
     files = _Files(task)
-    part = place.with_suffix(".bin.part")
     rows = []
-    with part.open("wb") as file:
+    with replacing(place.with_suffix(".bin")) as file:
         for one in encoder.encode(files.documents(), task.epoch, task.wanted):
             file.write(one.ids.astype("<u4").tobytes())
             row = {name: getattr(one, name) for name in _COLUMNS}
             rows.append(row | {"tokens": len(one.ids)})
-    part.replace(place.with_suffix(".bin"))
     table.write(place.with_suffix(".parquet"), table.arrow().Table.from_pylist(rows, _schema()))
     table.write(place.with_suffix(".dropped.parquet"), files.aside.table())
     note = {

@@ -5,7 +5,7 @@ from typing import Any
 
 from midfill.corpus.report.numbers import collect, samples
 from midfill.corpus.report.page import as_html
-from midfill.corpus.shards import replacing, write_json
+from midfill.corpus.whole import replacing, write_json
 
 
 def write_report(out: Path) -> dict[str, Any]:

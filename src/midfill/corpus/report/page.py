@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from midfill.pages import svg
+from midfill.pages.numbers import size
 from midfill.pages.page import fact, page, section, table, text
 from midfill.pages.svg import WIDTH
 
@@ -35,15 +36,6 @@ def as_html(numbers: Mapping[str, Any], samples: Iterable[Row]) -> str:
         _samples(samples),
     )
     return page(f"{tokens['train']:,} tokens: a corpus", "".join(parts), wide=True)
-
-
-def size(count: float) -> str:
-    """A number of bytes for people: 98.4 MB."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def _share(part: float, whole: float) -> str:
