@@ -86,7 +86,7 @@ def documents(path: Path, most: int) -> Iterator[Document]:
                 return
             yield Document(
                 repo=path.name, path=member.name.partition("/")[2], text=text, size=member.size,
-                sha256="", language=language, drop=Drop("generated") if marked else None,
+                sha256="", language=language, drop=Drop("generated_header") if marked else None,
             )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Syntax in a process that may die, measures of reading worked out by hand, labels and cuts."""
 
+import importlib.util
 import math
 import os
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -23,6 +25,7 @@ from midfill.corpus.quality.labels import DAMAGES, label, split
 from midfill.corpus.quality.model import QualityModel, above, cuts
 from midfill.corpus.quality.parsers import GRAMMARS, STANDARD, available
 from midfill.corpus.quality.python2 import to_python3
+from midfill.corpus.quality.suspect import suspicion
 from midfill.corpus.quality.syntax import Checker
 from midfill.corpus.record import Document, Drop
 from midfill.errors import ConfigError
@@ -139,6 +142,84 @@ def test_the_first_wrong_line_is_told(checker: Checker):
     assert checker.parse("XML", "<a>\n<b></a>").value == 2
 
 
+NEWER_PYTHON = [
+    "def first[T](values: list[T]) -> T:\n    return values[0]\n",
+    "class Box[T, *Ts]:\n    pass\n",
+    "type Pair[T] = tuple[T, T]\n",
+    'text = f"{"a".join(["b"])}"\n',
+    "text = f'{'\\n'.join(lines)}'\n",
+]
+
+
+@pytest.mark.parametrize("text", NEWER_PYTHON)
+def test_python_newer_than_the_interpreter_is_not_broken(checker: Checker, text: str):
+    if not importlib.util.find_spec("tree_sitter_python"):
+        pytest.skip("no grammar of Python is installed")
+    assert checker.parse("Python", text).verdict == "ok"
+    assert checker.parse("Python", f"{text}a = )\n").verdict == "syntax"
+
+
+def test_names_declared_twice_are_no_matter_of_syntax(checker: Checker):
+    assert checker.parse("Python", "def f(a):\n    global a\n").verdict == "ok"
+
+
+def test_a_macro_at_the_top_does_not_make_all_of_a_file_wrong(checker: Checker):
+    functions = "int f(int a) { return a + 1; }\n" * 40
+    assert (
+        checker.parse("C++", f"BEGIN_NAMESPACE(a) {{ namespace b {{\n{functions}").verdict == "ok"
+    )
+
+
+LONG = "def add(a, b):\n    '''(a, or [b.'''\n    return {a: '(', b: \"[{\"}  # :-( so\n\n\n" * 40
+BROKEN = {
+    "brackets": LONG.replace("(a, b)", "(a, b", 1),
+    "quotes": LONG + '"""\n',
+    "marks": LONG + "<<<<<<< HEAD\na = 1\n=======\na = 2\n>>>>>>> b\n",
+    "unfinished": LONG + "x = add(1,\n",
+    "indented": "    return 1\n" + LONG,
+    "tabs": LONG + "if 1:\n\tx = 1\n        y = 2\n",
+    "undecoded": LONG + "x = \ufffd\n",
+    "small": "a = 1\n",
+}
+
+
+@pytest.mark.parametrize("why", BROKEN)
+def test_what_looks_broken_is_parsed(why: str):
+    assert suspicion("Python", BROKEN[why], small=100) == why
+
+
+def test_whole_files_are_not_parsed(checker: Checker):
+    assert suspicion("Python", LONG, small=100) is None
+    assert checker.parse("Python", LONG).verdict == "ok"
+    javascript = "// it's (\nfunction f(a) { return [a, ')', \"]\"]; /* { */ }\n" * 40
+    assert suspicion("JavaScript", javascript, small=100) is None
+    rust = "fn f<'a>(a: &'a str) -> char { if a == \"(\" { '(' } else { '\\'' } }\n" * 40
+    assert suspicion("Rust", rust, small=100) is None
+    assert suspicion("PHP", "<?php f();\n" * 40, small=100) is None
+    assert suspicion("HTML", "<p>{{ a }}</p>\n" * 40, small=100) is None
+
+
+def test_some_signs_belong_to_a_language():
+    assert suspicion("PHP", "--TEST--\n" * 40, small=100) == "no_tag"
+    assert suspicion("JSON", "[]" * 400, small=100) == "cheap"
+    assert suspicion("Java", "class {{ a }} {}\n" * 40, small=100) == "marks"
+
+
+def test_which_files_the_rule_parses():
+    hidden = document(LONG + "a b\n")  # broken, and nothing shows it
+    kinds: list[tuple[Literal["suspect", "all", "none"], bool, bool]] = [
+        ("suspect", False, True),
+        ("all", True, True),
+        ("none", False, False),
+    ]
+    for parse, finds_hidden, finds_shown in kinds:
+        with Checker(SyntaxConfig(parse=parse)) as checker:
+            assert (checker.rule(hidden) is not None) is finds_hidden
+            assert (checker.rule(document(BROKEN["brackets"])) is not None) is finds_shown
+    with pytest.raises(ConfigError, match="parse is 'some'"):
+        SyntaxConfig(parse="some")  # pyright: ignore[reportArgumentType]
+
+
 def test_configuration_files_may_hold_remarks(checker: Checker):
     assert checker.parse("JSON", '{\n // why\n "a": "//no", /* b */ "c": [1,],\n}').verdict == "ok"
 
@@ -190,6 +271,21 @@ def test_hostile_texts_end_in_a_verdict_and_the_next_text_is_parsed(checker: Che
         checker.parse(language, HOSTILE[name])
         checker.rule(document(HOSTILE[name], language))
     assert checker.parse("Python", "a = 1\n").verdict == "ok"
+
+
+OPEN_MARKS = ["/*( ", '\\"', '"""\\', "'''", "'a", "# (", '"(', "{{ ", "\ud800("]
+
+
+@pytest.mark.parametrize("piece", OPEN_MARKS)
+def test_looking_at_hostile_texts_takes_no_time(piece: str):
+    for language in ("Python", "Java", "JavaScript"):
+        suspicion(language, f'("{piece * (1_000_000 // len(piece))}x', 0)
+        suspicion(language, f"{piece * (1_000_000 // len(piece))}(x", 0)
+
+
+def test_configuration_files_with_open_marks_take_no_time(checker: Checker):
+    for text in ("/*" * 400_000, '"' + '\\"' * 400_000):
+        assert checker.parse("JSON", text).verdict == "syntax"
 
 
 def test_ten_thousand_nested_brackets_have_a_reason(checker: Checker):
@@ -427,12 +523,12 @@ def repository(name: str, files: int = 30) -> list[Document]:
 
 def test_labels_come_from_cared_for_repositories_and_from_rules():
     documents = repository("one")
-    marked = document("// generated\n", path="g.py", drop=Drop("generated"))
+    marked = document("// generated\n", path="g.py", drop=Drop("generated_header"))
     other = document("// odd\n", path="o.py", drop=Drop("encoding"))
     labelled = list(label([*documents, marked, other]))
     kinds = {one.kind for one in labelled}
     assert "good" in kinds
-    assert "generated" in kinds
+    assert "generated_header" in kinds
     assert kinds & set(DAMAGES)
     assert "encoding" not in kinds
     for one in labelled:

@@ -25,8 +25,10 @@ class Decontamination:
     n: int = 10  # words of a gram; DeepSeek-Coder 2.4
     shortest: int = 3  # words; benchmark texts of this many to n - 1 are matched whole; 2.4
     informative: int = 5  # words of a gram that must be informative; ours; 0: none need be
-    # Which short texts count: all; those with an informative half; or these and every solution,
-    # so that no solution of three words or more remains, common as its words may be. Ours.
+    distinct: int = 3  # of these must differ: no `true false true`; ours; where fewer need be, all
+    # Which short texts count: all; those with an informative half that are not values of tests; or
+    # these and every solution, so that none of three words or more remains, common as its words
+    # may be. Ours.
     short: Short = "solutions"
     # Tasks of one set; a gram that more of them hold is the set's harness, such as its imports, and
     # no task's own. Ours. None: it counts.
@@ -43,6 +45,7 @@ class Decontamination:
         _refuse(not 2 <= self.n <= LONGEST_GRAM, "n", self.n, f"2 to {LONGEST_GRAM} words")
         _refuse(not 1 <= self.shortest <= self.n, "shortest", self.shortest, "1 to n words")
         _refuse(not 0 <= self.informative <= self.n, "informative", self.informative, "0 to n")
+        _refuse(self.distinct < 0, "distinct", self.distinct, "0 or more")
         _refuse(self.short not in Short.__args__, "short", self.short, " or ".join(Short.__args__))
         for name in ("max_tasks", "max_df"):
             value = getattr(self, name)

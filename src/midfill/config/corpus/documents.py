@@ -11,7 +11,11 @@ Unit = Literal["component", "repository", "file"]
 Split = Literal["character", "line", "token"]
 Category = Literal["code", "math", "text"]
 
-PAPER_V2_MIX: Mapping[Category, float] = {"code": 0.6, "math": 0.1, "text": 0.3}  # DeepSeek-Coder-V2 §2
+PAPER_V2_MIX: Mapping[Category, float] = {
+    "code": 0.6,
+    "math": 0.1,
+    "text": 0.3,
+}  # DeepSeek-Coder-V2 §2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

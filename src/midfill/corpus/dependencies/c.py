@@ -13,7 +13,12 @@ from typing import NamedTuple
 
 from midfill.corpus.dependencies.family import Family, File, Resolver
 from midfill.corpus.dependencies.paths import Suffixes, ancestors, folder_of, join
-from midfill.corpus.dependencies.words import outside_comments
+from midfill.corpus.dependencies.words import (
+    at_line_starts,
+    line_starts,
+    matches_at,
+    outside_comments,
+)
 
 LANGUAGES = (
     "C",
@@ -96,13 +101,16 @@ class _C:
 
     def _scan(self, file: File) -> None:
         self._includes[file.path] = list(dict.fromkeys(_includes(file.text)))
-        if file.language != "C" and any(word in file.text for word in _MODULE_WORDS):
+        if file.language != "C":
             self._scan_modules(file)
 
     def _scan_modules(self, file: File) -> None:
         text = "\n" + file.text
+        starts = line_starts(text, ("export", "import", "module"))
+        if not starts or not any(word in file.text for word in _MODULE_WORDS):
+            return
         imports = self._imports.setdefault(file.path, [])
-        for match in outside_comments(text, _MODULE.finditer(text)):
+        for match in outside_comments(text, matches_at(_MODULE, text, starts)):
             exported, declares, own, imported, quoted, angled = match.groups()
             if declares:
                 name = own.replace(" ", "").replace("\t", "")
@@ -165,10 +173,8 @@ class _C:
 
 
 def _includes(text: str) -> Iterator[_Include]:
-    if "include" not in text and "import" not in text:
-        return
     text = "\n" + text
-    for match in outside_comments(text, _INCLUDE.finditer(text)):
+    for match in outside_comments(text, at_line_starts(_INCLUDE, text, ("#", "%"))):
         word, quoted, angled = match.groups()
         name = (quoted or angled).strip().replace("\\", "/")
         yield _Include(name, quoted is not None, word == "import", word == "include_next")

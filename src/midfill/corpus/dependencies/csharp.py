@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from midfill.corpus.dependencies.family import Family, File, Resolver
 from midfill.corpus.dependencies.words import (
     Declared,
+    at_line_starts,
     capitalised,
     indentation,
     mentioned,
+    places_of,
     without_comments,
 )
 
@@ -26,16 +28,9 @@ _USING = re.compile(
     r"using[ \t]+(?:(static)[ \t]+|\w+[ \t]*(=)[ \t]*)?(?:global::)?([\w.]+)[^\n;]{0,200};"
 )
 _NAMESPACE = re.compile(r"\n([ \t]*)namespace[ \t]+([\w.]+)")
-_TYPES = tuple(
-    re.compile(rf"{kind}[ \t]+([A-Za-z_]\w*)")
-    for kind in (
-        "class",
-        "interface",
-        "struct",
-        "enum",
-        "record",
-        "delegate[ \t]+[\\w<>,.?\\[\\]]+",
-    )
+_KINDS = ("class", "interface", "struct", "enum", "record", "delegate")
+_TYPE = re.compile(
+    r"(?:class|interface|struct|enum|record|delegate[ \t]+[\w<>,.?\[\]]+)[ \t]+([A-Za-z_]\w*)"
 )
 _BEFORE_TYPE = re.compile(r"[ \t]*(?:\[[^\n\]]*\][ \t]*)*(?:[a-z]+[ \t]+)*")
 
@@ -66,10 +61,11 @@ class _CSharp:
         scopes = [scope for scope in self._visible(unit) if scope in self._declared]
         if not scopes:
             return
-        text = without_comments(file.text)
-        words = capitalised(text).difference(name for _, name in unit.types)
+        words = capitalised(without_comments(file.text))
+        for _, name in unit.types:
+            words.pop(name, None)
         for scope in scopes:
-            for name in mentioned(text, self._declared.among(scope, words)):
+            for name in mentioned(words, self._declared.among(scope, words)):
                 found = self._declared.find(scope, name, file.path)
                 if found:
                     yield found
@@ -121,7 +117,7 @@ def _namespaces(text: str) -> list[tuple[int, str]]:
     """Where each namespace begins, and its full name: one further to the right lies in the last."""
     found: list[tuple[int, str]] = []
     open_ones: list[tuple[int, str]] = []
-    for match in _NAMESPACE.finditer(text):
+    for match in at_line_starts(_NAMESPACE, text, ("namespace",)):
         indent = len(match[1])
         while open_ones and open_ones[-1][0] >= indent:
             open_ones.pop()
@@ -134,13 +130,10 @@ def _namespaces(text: str) -> list[tuple[int, str]]:
 
 def _types(text: str, namespaces: Sequence[tuple[int, str]]) -> Iterator[tuple[str, str]]:
     """Namespace and name of each type that lies in no other type, as indentation shows it."""
-    matches = sorted(
-        ((match.start(), match[1]) for kind in _TYPES for match in kind.finditer(text)),
-    )
     declared = [
-        (place, indentation(text, place), name)
-        for place, name in matches
-        if _begins_a_line(text, place)
+        (match.start(), indentation(text, match.start()), match[1])
+        for match in _type_matches(text)
+        if _begins_a_line(text, match.start())
     ]
     least: dict[int, int] = {}  # by namespace, as places in `namespaces`
     owners: list[int] = []
@@ -153,6 +146,17 @@ def _types(text: str, namespaces: Sequence[tuple[int, str]]) -> Iterator[tuple[s
     for (_, indent, name), owner in zip(declared, owners, strict=True):
         if indent == least[owner]:
             yield (namespaces[owner][1] if owner >= 0 else ""), name
+
+
+def _type_matches(text: str) -> Iterator[re.Match[str]]:
+    """Each kind's matches, which may overlap those of another: `record class A`."""
+    ends = dict.fromkeys((kind[:2] for kind in _KINDS), 0)
+    for place in places_of(text, _KINDS):
+        kind = text[place : place + 2]
+        match = _TYPE.match(text, place) if place >= ends[kind] else None
+        if match is not None:
+            ends[kind] = match.end()
+            yield match
 
 
 def _begins_a_line(text: str, place: int) -> bool:

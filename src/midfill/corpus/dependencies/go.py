@@ -71,9 +71,10 @@ class _Go:
         scope = _scope(file.path, unit)
         if scope not in self._declared or len(self._folders[folder_of(file.path)]) < 2:
             return
-        text = without_comments(file.text)
-        words = capitalised(text).difference(unit.names)
-        for name in mentioned(text, self._declared.among(scope, words)):
+        words = capitalised(without_comments(file.text))
+        for name in unit.names:
+            words.pop(name, None)
+        for name in mentioned(words, self._declared.among(scope, words)):
             found = self._declared.find(scope, name, file.path)
             if found:
                 yield found

@@ -66,6 +66,7 @@ class _Jvm:
     def __init__(self, files: Sequence[File]) -> None:
         self._declared = Declared()
         self._units: dict[str, _Unit] = {}
+        self._elsewhere: set[str] = set()  # names asked for that no file declares
         for file in sorted(files, key=lambda file: file.path):
             self._units[file.path] = unit = _read(file.text)
             facade = [f"{stem_of(file.path)}Kt"] if file.path.endswith(".kt") else []  # for Java
@@ -100,22 +101,27 @@ class _Jvm:
 
     def _find(self, name: str, user: str) -> str | None:
         """The file of `a.b.Type`, or of the type or package object that has such a member."""
-        for _ in range(16):
+        asked = name
+        for _ in range(16 if name not in self._elsewhere else 0):
             scope, _, last = name.rpartition(".")
             found = self._declared.find(scope, last, user) or self._declared.find(scope, "", user)
-            if found or not scope:
+            if found:
                 return found
+            if not scope:
+                break
             name = scope
+        self._elsewhere.add(asked)
         return None
 
     def _used(self, file: File, unit: _Unit, whole: list[str]) -> Iterator[str]:
         scopes = [scope for scope in dict.fromkeys(whole) if scope in self._declared]
         if not scopes:
             return
-        text = without_comments(file.text)
-        words = capitalised(text).difference(unit.types)
+        words = capitalised(without_comments(file.text))
+        for name in unit.types:
+            words.pop(name, None)
         for scope in scopes:
-            for name in mentioned(text, self._declared.among(scope, words)):
+            for name in mentioned(words, self._declared.among(scope, words)):
                 found = self._declared.find(scope, name, file.path)
                 if found:
                     yield found

@@ -19,6 +19,7 @@ _REQUIRE = re.compile(
 _FILE = re.compile(r"(?:dofile|loadfile)[ \t]*\(?[ \t]*[\"']([^\"'\n]+)[\"']")
 _ROCK = re.compile(r"[\[{,\s][\"']?([\w.\-]+)[\"']?\]?[ \t]*=[ \t]*[\"']([^\"'\n]+\.lua)[\"']")
 _COMMENTS = Comments(line="--", opening="--[[", closing="]]")
+_ENDINGS = (".lua", "/init.lua", ".moon")
 _ROOTS = ("", "src/", "lua/", "lib/")
 
 
@@ -66,10 +67,11 @@ class _Lua:
         return self._suffixes.unique(f"{path}.lua") or self._suffixes.unique(f"{path}/init.lua")
 
     def _at(self, path: str | None) -> str | None:
-        endings = (".lua", "/init.lua", ".moon")
-        return next(
-            (path + end for end in endings if path and path + end in self._everything), None
-        )
+        if path:
+            for end in _ENDINGS:
+                if path + end in self._everything:
+                    return path + end
+        return None
 
 
 def _stated(everything: Mapping[str, File]) -> Iterator[tuple[str, str]]:

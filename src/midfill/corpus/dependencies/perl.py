@@ -13,6 +13,7 @@ from midfill.corpus.dependencies.paths import Suffixes, ancestors, folder_of, jo
 from midfill.corpus.dependencies.words import (
     Comments,
     Declared,
+    at_line_starts,
     here_documents,
     outside_comments,
     within,
@@ -27,6 +28,7 @@ _STATEMENT = re.compile(
     r"|(?:extends|with)\b[ \t]*\(?(?P<classes>[^\n;]*)"
     r"|package[ \t]+(?P<package>[A-Za-z_]\w*(?:::\w+)*))"
 )
+_STATEMENT_WORDS = ("eval", "use", "no", "require", "do", "extends", "with", "package")
 _QUOTED = re.compile(r"[\"']([A-Za-z_]\w*(?:::\w+)*)[\"']")
 _WORDS = re.compile(r"qw[ \t]*[(\[{/<|!]([^)\]}/>|!\n]*)")
 _PATH = re.compile(r"[\"'/ (]([\w.][\w./-]*)[\"') ]")
@@ -38,6 +40,7 @@ class _Perl:
     def __init__(self, files: Sequence[File], everything: Mapping[str, File]) -> None:
         self._everything = everything
         self._suffixes = Suffixes(path for path in everything if path.endswith(".pm"))
+        self._names = {path.rpartition("/")[2] for path in everything}
         self._declared = Declared()
         self._statements: dict[str, list[re.Match[str]]] = {}
         for file in sorted(files, key=lambda file: file.path):
@@ -60,6 +63,8 @@ class _Perl:
 
     def _find(self, user: str, name: str, roots: list[str]) -> str | None:
         path = name.replace("::", "/").replace("'", "/") + ".pm"
+        if path.rpartition("/")[2] not in self._names:
+            return self._declared.find("", name, user)
         for folder in ancestors(user):
             for root in ("lib", "", "t/lib", *roots):
                 place = join(folder, f"{root}/{path}" if root else path)
@@ -80,7 +85,7 @@ def _statements(text: str) -> list[re.Match[str]]:
     end = _END.search(text)
     text = "\n" + (text[: end.start() + 1] if end else text)
     texts = here_documents(text)
-    found = outside_comments(text, _STATEMENT.finditer(text), _POD)
+    found = outside_comments(text, at_line_starts(_STATEMENT, text, _STATEMENT_WORDS), _POD)
     return [match for match in found if not within(match.end() - 1, texts)]
 
 

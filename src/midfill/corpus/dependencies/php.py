@@ -15,6 +15,8 @@ from midfill.corpus.dependencies.family import Family, File, Resolver
 from midfill.corpus.dependencies.paths import folder_of, join
 from midfill.corpus.dependencies.words import (
     Declared,
+    at_line_starts,
+    at_places,
     capitalised,
     mentioned,
     outside_comments,
@@ -39,6 +41,19 @@ _INCLUDE = re.compile(
     r"(?:\)[ \t]*){1,4})[ \t]*\.[ \t]*)?[\"']([^\"'$\n]+)[\"']"
 )
 _FULL_NAME = re.compile(r"\\([A-Z]\w*(?:\\\w+)*)")
+_INNER_WORDS = (
+    "<?",
+    "namespace",
+    "use",
+    "abstract",
+    "final",
+    "readonly",
+    "class",
+    "interface",
+    "trait",
+    "enum",
+    "function",
+)
 _QUOTED_NAMES = 2000  # full names looked at in one file
 
 
@@ -55,56 +70,58 @@ class _Php:
     def __init__(self, files: Sequence[File], everything: Mapping[str, File]) -> None:
         self._everything = everything
         self._types, self._functions = Declared(), Declared()
+        self._full_names: set[str] = set()  # of types
         self._autoload = list(_psr(everything))
         self._units: dict[str, _Unit] = {}
         for file in sorted(files, key=lambda file: file.path):
             self._units[file.path] = unit = _read(file.text)
             for namespace, name in unit.types:
                 self._types.add(namespace, name, file.path)
+                self._full_names.add(_joined(namespace, name))
             for namespace, name in unit.functions:
                 self._functions.add(namespace, name, file.path)
 
     def needs(self, file: File) -> Iterable[str]:
         unit = self._units.get(file.path) or _read(file.text)
         yield from self._included(file)
-        for name in unit.uses:
-            yield from self._class(name, file.path)
-            for namespace in unit.namespaces:  # in a class, `use` names a trait
-                yield from self._class(f"{namespace}\\{name}", file.path)
         for name in unit.functions_used:
-            yield from self._function(name, file.path)
-        text = without_comments(file.text)
-        for name in dict.fromkeys(_FULL_NAME.findall(text)[:_QUOTED_NAMES]):
-            yield from self._class(name, file.path)
-        words = capitalised(text).difference(name for _, name in unit.types)
-        for namespace in unit.namespaces or [""]:
-            for name in mentioned(text, self._types.among(namespace, words)):
-                yield from self._class(f"{namespace}\\{name}", file.path)
+            found = _find(self._functions, name, file.path)
+            if found:
+                yield found
+        for name in self._full_names.intersection(self._names(unit, file)):
+            found = self._class(name, file.path)
+            if found:
+                yield found
 
-    def _class(self, name: str, user: str) -> Iterator[str]:
-        namespace, _, last = name.strip("\\").rpartition("\\")
-        found = self._types.find(namespace, last, user)
+    def _names(self, unit: _Unit, file: File) -> Iterator[str]:
+        """Full names of the classes that a file may need."""
+        for name in unit.uses:
+            yield name
+            for namespace in unit.namespaces:  # in a class, `use` names a trait
+                yield _joined(namespace, name)
+        text = without_comments(file.text)
+        yield from dict.fromkeys(_FULL_NAME.findall(text)[:_QUOTED_NAMES])
+        words = capitalised(text)
+        for _, name in unit.types:
+            words.pop(name, None)
+        for namespace in unit.namespaces or [""]:
+            for name in mentioned(words, self._types.among(namespace, words)):
+                yield _joined(namespace, name)
+
+    def _class(self, name: str, user: str) -> str | None:
+        found = _find(self._types, name, user)
         if found is None:
-            return
+            return None
         for prefix, folder in self._autoload:
             if name.startswith(prefix):
                 path = join(folder, name[len(prefix) :].replace("\\", "/") + ".php")
                 if path and path in self._everything:
-                    yield path
-                    return
-        yield found
-
-    def _function(self, name: str, user: str) -> Iterator[str]:
-        namespace, _, last = name.strip("\\").rpartition("\\")
-        found = self._functions.find(namespace, last, user)
-        if found:
-            yield found
+                    return path
+        return found
 
     def _included(self, file: File) -> Iterator[str]:
-        if "require" not in file.text and "include" not in file.text:
-            return
         text = "\n" + file.text
-        for match in outside_comments(text, _INCLUDE.finditer(text)):
+        for match in outside_comments(text, at_places(_INCLUDE, text, ("require", "include"))):
             base, name = match.groups()
             folder = folder_of(file.path)
             for _ in range(_levels_up(base or "")):
@@ -113,6 +130,15 @@ class _Php:
             if not base:
                 places = [join(folder, name), join("", name)]
             yield from (place for place in places if place and place in self._everything)
+
+
+def _joined(namespace: str, name: str) -> str:
+    return f"{namespace}\\{name}" if namespace else name
+
+
+def _find(declared: Declared, name: str, user: str) -> str | None:
+    namespace, _, last = name.strip("\\").rpartition("\\")
+    return declared.find(namespace, last, user)
 
 
 def _levels_up(base: str) -> int:
@@ -126,11 +152,11 @@ def _read(text: str) -> _Unit:
     unit = _Unit()
     text = "\n" + without_comments(text)
     namespace = ""
-    for used in _TRAITS.findall(text):
-        _add_uses(unit, used)
+    for used in at_line_starts(_TRAITS, text, ("use",)):
+        _add_uses(unit, used[1])
     found = list(_OUTER.finditer(text))
     if not any(match["type"] or match["function"] for match in found):
-        found = list(_INNER.finditer(text))
+        found = list(at_line_starts(_INNER, text, _INNER_WORDS))
     for match in found:
         if match["namespace"]:
             namespace = match["namespace"].strip("\\")

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 
 from midfill.corpus.dependencies.family import Family, File, Resolver
 from midfill.corpus.dependencies.paths import ancestors, folder_of, join, stem_of
-from midfill.corpus.dependencies.words import outside_comments
+from midfill.corpus.dependencies.words import (
+    line_starts,
+    matches_at,
+    outside_comments,
+    places_of,
+)
 
 LANGUAGES = ("Rust",)
 
@@ -24,6 +29,7 @@ _USE = re.compile(r"\n[ \t]*(?:pub(?:\([^)\n]*\))?[ \t]+)?(?:use|extern[ \t]+cra
 _CRATE_PATH = re.compile(r"crate((?:::\w+)+)")
 _SUPER_PATH = re.compile(r"super((?:::\w+)+)")
 _INCLUDED = re.compile(r"include(?:_str|_bytes)?!\([ \t]*\"([^\"\n]+)\"")
+_LINE_WORDS = ("#[", "pub", "mod", "use", "extern")  # that the three patterns of lines begin with
 _TOKEN = re.compile(r"[{},*]|::|as[ \t\n]+\w+|(?:r#)?\w+|//[^\n]*")
 _PUBLIC = re.compile(
     r"\n[ \t]*pub(?:\([^)\n]*\))?[ \t]+(?:(?:unsafe|async|const|extern(?:[ \t]+\"[^\"\n]*\")?)[ \t]+)*"
@@ -33,6 +39,7 @@ _LONGEST_USE = 10_000  # characters
 _LONGEST_MANIFEST = 200_000  # characters
 _LONGEST_LINE = 2000
 _DEEPEST_BRACES = 32
+_PLAIN_PARTS = 16  # of a path without braces, up to which it is split at once
 _MOST_HOPS = 8  # re-exports followed one after the other
 
 _Path = tuple[str, ...]
@@ -216,23 +223,28 @@ class _Rust:
 def _read(text: str) -> _Unit:
     text = "\n" + text
     unit = _Unit()
-    for match in outside_comments(text, _MOD.finditer(text)):
+    starts = line_starts(text, _LINE_WORDS)
+    for match in outside_comments(text, matches_at(_MOD, text, starts)):
         unit.mods.append((match[2], match[1] or ""))
-    for match in outside_comments(text, _USE.finditer(text)):
+    for match in outside_comments(text, matches_at(_USE, text, starts)):
         end = text.find(";", match.end(), match.end() + _LONGEST_USE)
         if end >= 0:
             _add_uses(unit, text[match.end() : end])
+    places = places_of(text, ("crate::", "super::", "include"))
     for first, pattern in (("crate", _CRATE_PATH), ("super", _SUPER_PATH)):
-        found = dict.fromkeys(pattern.findall(text))
+        found = dict.fromkeys(match[1] for match in matches_at(pattern, text, places))
         unit.paths += [(first, *path[2:].split("::")[:16]) for path in found]
-    if "include" in text:
-        unit.included = _INCLUDED.findall(text)
-    unit.public = frozenset(_PUBLIC.findall(text))
+    unit.included = [match[1] for match in matches_at(_INCLUDED, text, places)]
+    unit.public = frozenset(match[1] for match in matches_at(_PUBLIC, text, starts))
     return unit
 
 
 def _add_uses(unit: _Unit, tree: str) -> None:
     """Add the paths of a `use` tree such as `a::{b, c::{d as e, self}, f::*}`."""
+    parts = tree.split("::")
+    if len(parts) <= _PLAIN_PARTS and all(map(str.isidentifier, parts)):
+        _add_use(unit, tuple(parts), "", ())
+        return
     stack: list[_Path] = [()]
     path: _Path = ()
     name = ""

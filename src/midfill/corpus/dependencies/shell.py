@@ -6,11 +6,11 @@ with a folder in it is at last looked for anywhere. A here-document is text, not
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from midfill.corpus.dependencies.family import Family, File, Resolver
 from midfill.corpus.dependencies.paths import Suffixes, ancestors, join
-from midfill.corpus.dependencies.words import here_documents, within
+from midfill.corpus.dependencies.words import here_documents, places_of, within
 
 LANGUAGES = ("Shell", "Fish", "Execline", "Gentoo Ebuild", "Gentoo Eclass")
 
@@ -19,6 +19,10 @@ _SOURCE = re.compile(
     r"(?P<word>source|\.|load|bats_load_library)[ \t]+"
     r"(?P<path>(?:\$\((?:[^()\n]|\([^()\n]*\)){0,200}\)|\"[^\"\n]{0,300}\"|[^\s;&|\"]){1,300})"
 )
+_WORDS = tuple(
+    word + blank for word in (".", "source", "load", "bats_load_library") for blank in " \t"
+)
+_BEFORE = frozenset(" \t\n;&|{no")  # what `before` may end with
 _VARIABLE = re.compile(
     r"\$\((?:[^()\n]|\([^()\n]*\)){0,200}\)|`[^`\n]{0,200}`|\$\{[^}\n]{0,100}\}|\$\w+|\$[@*#?]"
 )
@@ -31,12 +35,10 @@ class _Shell:
 
     def needs(self, file: File) -> Iterable[str]:
         text = "\n" + file.text
-        if not any(word in text for word in ("source ", ". ", "load ")):
-            return
-        texts = here_documents(text)
-        for match in _SOURCE.finditer(text):
-            place = match.start("word")
-            if within(place, texts):
+        matches = list(_sources(text))
+        texts = here_documents(text) if matches else []
+        for match in matches:
+            if within(match.start("word"), texts):
                 continue
             found = self._find(file.path, match["word"], match["path"])
             if found:
@@ -58,6 +60,19 @@ class _Shell:
         if ".." in name or not (computed or "/" in name):
             return None
         return self._suffixes.unique(name)
+
+
+def _sources(text: str) -> Iterator[re.Match[str]]:
+    """What `_SOURCE` finds, tried only on lines that hold one of its words; one match a line."""
+    end = 0
+    for place in places_of(text, _WORDS):
+        if place < end or text[place - 1] not in _BEFORE:
+            continue
+        end = text.find("\n", place)
+        end = len(text) if end < 0 else end
+        match = _SOURCE.match(text, text.rfind("\n", 0, place))
+        if match is not None:
+            yield match
 
 
 def _literal(path: str) -> tuple[str, bool | None]:

@@ -13,6 +13,7 @@ from midfill.corpus.dependencies.family import Family, File, Resolver
 from midfill.corpus.dependencies.paths import ancestors, folder_of, join
 from midfill.corpus.dependencies.words import (
     Declared,
+    at_line_starts,
     capitalised,
     mentioned,
     without_comments,
@@ -24,6 +25,7 @@ _IMPORT = re.compile(
     r"\n[ \t]*(?:@\w+(?:\([^)\n]*\))?[ \t]+)*(?:(?:public|internal|private|package)[ \t]+)?import[ \t]+"
     r"(?:(?:class|struct|enum|protocol|func|typealias|var|let)[ \t]+)?(\w+)"
 )
+_IMPORT_WORDS = ("@", "public", "internal", "private", "package", "import")
 _TYPE = re.compile(
     r"\n(?:(?:@\w+(?:\([^)\n]*\))?|public|open|internal|private|fileprivate|package|final|indirect|"
     r"nonisolated|distributed)[ \t]+)*(?:class|struct|enum|protocol|actor|typealias)[ \t]+(\w+)"
@@ -56,10 +58,11 @@ class _Swift:
         visible = [scope for scope in scopes if scope in self._declared]
         if not visible:
             return
-        text = without_comments(file.text)
-        words = capitalised(text).difference(unit.types)
+        words = capitalised(without_comments(file.text))
+        for name in unit.types:
+            words.pop(name, None)
         for scope in visible:
-            for name in mentioned(text, self._declared.among(scope, words)):
+            for name in mentioned(words, self._declared.among(scope, words)):
                 found = self._declared.find(scope, name, file.path)
                 if found:
                     yield found
@@ -94,7 +97,8 @@ def _targets(everything: Mapping[str, File]) -> Iterator[tuple[str, str]]:
 
 def _read(text: str) -> _Unit:
     text = "\n" + without_comments(text)
-    return _Unit(list(dict.fromkeys(_IMPORT.findall(text))), _TYPE.findall(text))
+    imports = (match[1] for match in at_line_starts(_IMPORT, text, _IMPORT_WORDS))
+    return _Unit(list(dict.fromkeys(imports)), _TYPE.findall(text))
 
 
 def resolver(files: Sequence[File], everything: Mapping[str, File]) -> Resolver:

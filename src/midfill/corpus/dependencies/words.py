@@ -1,17 +1,25 @@
 """What the text of a source file says: comments left out, names that occur, declared names.
 
-Nothing here parses. Each function is one pass over the text, also over text made to be slow.
+Nothing here parses. Each function is one pass over the text, also over text made to be slow: in
+native code where it is built, else in Python. Functions that begin with `plain_` are the readable
+twins of `native/code.cpp` and equal it on every text.
 """
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from midfill.corpus.dependencies.paths import nearest, stem_of
 
+try:
+    from midfill.corpus import _native as native  # pyright: ignore[reportAttributeAccessIssue]
+except ImportError:  # no compiler was there
+    native = None
+
 _LOOK_BACK = 400  # characters of a line in which `//` or a quote before a place is looked for
-_VERIFY = 64  # names of which each place is looked at; with more, occurring is enough
+_VERIFY = 64  # names that must stand alone; of more, occurring within a word is enough
 _HERE = re.compile(r"<<[-~]?([\"']?)([A-Za-z_]\w{0,60})\1")
 _MOST_HERE = 1000  # here-documents looked at in one file
 _MOST_UNCLOSED = 20  # of them without an end: after more, `<<` is no sign of one in this file
@@ -33,22 +41,36 @@ def outside_comments(
     text: str, matches: Iterable[re.Match[str]], comments: Comments = SLASHES
 ) -> Iterator[re.Match[str]]:
     """The matches, in order of their places, that begin in no block comment."""
-    spans = comment_spans(text, comments)
+    found = list(matches)
+    if not found:
+        return iter(())
+    places = [match.end() - 1 for match in found]  # a match begins with the line end before it
+    outside = native.outside if native else plain_outside
+    return (found[number] for number in outside(text, places, *comments))
+
+
+def plain_outside(text: str, places: list[int], line: str, opening: str, closing: str) -> list[int]:
+    """Which of the places, which are in order, lie in no block comment: their numbers."""
+    kept = []
+    spans = comment_spans(text, Comments(line, opening, closing))
     start, end = next(spans, (len(text), len(text)))
-    for match in matches:
-        place = match.end() - 1  # a match begins with the line end before it
+    for number, place in enumerate(places):
         while end <= place:
             start, end = next(spans, (len(text) + 1, len(text) + 1))
         if place < start:
-            yield match
+            kept.append(number)
+    return kept
 
 
 def without_comments(text: str, comments: Comments = SLASHES) -> str:
     """The text with a space in place of each block comment; line comments stay."""
-    if comments.opening not in text:
-        return text
+    return (native.without_comments if native else plain_without_comments)(text, *comments)
+
+
+def plain_without_comments(text: str, line: str, opening: str, closing: str) -> str:
+    """What `without_comments` returns, by Python alone."""
     kept, place = [], 0
-    for start, end in comment_spans(text, comments):
+    for start, end in comment_spans(text, Comments(line, opening, closing)):
         kept.append(text[place:start])
         place = end
     kept.append(text[place:])
@@ -106,30 +128,84 @@ def within(place: int, spans: list[tuple[int, int]]) -> bool:
     return number >= 0 and place < spans[number][1]
 
 
-def capitalised(text: str) -> set[str]:
-    """The longest runs of word characters that begin with A to Z, wherever in a word they begin."""
-    return set(_CAPITALISED.findall(text))
+def capitalised(text: str, line: str = "//") -> dict[str, bool]:
+    """The longest runs of word characters that begin with A to Z, wherever in a word they begin.
+
+    With each, whether it stands somewhere as a whole word, in no line comment and no string.
+    """
+    return (native.capitalised if native else plain_capitalised)(text, line)
 
 
-def mentioned(text: str, names: Collection[str], line: str = "//") -> list[str]:
-    """Those of `names` that stand in `text` as whole words, in no line comment and no string."""
+def plain_capitalised(text: str, line: str) -> dict[str, bool]:
+    """What `capitalised` returns, by Python alone."""
+    words: dict[str, bool] = {}
+    for match in _CAPITALISED.finditer(text):
+        word, place = match[0], match.start()
+        if words.setdefault(word, False) or _is_word(text[place - 1 : place]):
+            continue
+        words[word] = not _in_line_comment_or_string(text, place, line)
+    return words
+
+
+def mentioned(words: Mapping[str, bool], names: Collection[str]) -> Collection[str]:
+    """Those of `names` that the text mentions, of which `words` are the capitalised ones."""
     if len(names) > _VERIFY:
-        return list(names)
-    return [name for name in names if _mentions(text, name, line)]
+        return names
+    return [name for name in names if words[name]]
 
 
-def _mentions(text: str, name: str, line: str) -> bool:
-    place = text.find(name)
-    while place >= 0:
-        end = place + len(name)
-        if (
-            not _is_word(text[place - 1 : place])
-            and not _is_word(text[end : end + 1])
-            and not _in_line_comment_or_string(text, place, line)
-        ):
-            return True
-        place = text.find(name, end)
-    return False
+def at_line_starts(
+    pattern: re.Pattern[str], text: str, words: tuple[str, ...]
+) -> Iterator[re.Match[str]]:
+    """What `pattern.finditer` yields, of a pattern that is fast only where it is tried seldom.
+
+    It must begin with a line end, blanks or none, and one of `words`.
+    """
+    return matches_at(pattern, text, line_starts(text, words))
+
+
+def at_places(
+    pattern: re.Pattern[str], text: str, words: tuple[str, ...]
+) -> Iterator[re.Match[str]]:
+    """What `pattern.finditer` yields, of a pattern that begins with one of `words`."""
+    return matches_at(pattern, text, places_of(text, words))
+
+
+def matches_at(
+    pattern: re.Pattern[str], text: str, places: Iterable[int]
+) -> Iterator[re.Match[str]]:
+    """The matches that begin at one of the places, which are in order, and in no earlier match."""
+    end = 0
+    for place in places:
+        match = pattern.match(text, place) if place >= end else None
+        if match is not None:
+            end = match.end()
+            yield match
+
+
+def line_starts(text: str, words: tuple[str, ...]) -> list[int]:
+    """The line ends behind which, after blanks, any of the words stands."""
+    return (native.line_starts if native else plain_line_starts)(text, words)
+
+
+def places_of(text: str, words: tuple[str, ...]) -> list[int]:
+    """Where any of the words, of two Latin-1 characters or more, stands, also within others."""
+    return (native.places if native else plain_places)(text, words)
+
+
+def plain_places(text: str, words: tuple[str, ...]) -> list[int]:
+    """What `places_of` returns, by Python alone."""
+    return [match.start() for match in _any_of("(?={})", words).finditer(text)]
+
+
+def plain_line_starts(text: str, words: tuple[str, ...]) -> list[int]:
+    """What `line_starts` returns, by Python alone."""
+    return [match.start() for match in _any_of(r"\n(?=[ \t]*{})", words).finditer(text)]
+
+
+@cache
+def _any_of(pattern: str, words: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(pattern.format(f"(?:{'|'.join(map(re.escape, words))})"))
 
 
 def _is_word(character: str) -> bool:
@@ -164,10 +240,10 @@ class Declared:
         named = [path for path in paths[:_VERIFY] if stem_of(path) == name]
         return nearest(user, named or paths)
 
-    def among(self, scope: str, words: Iterable[str]) -> list[str]:
+    def among(self, scope: str, words: Mapping[str, object]) -> Collection[str]:
         """Those of `words` that are declared in `scope`."""
         names = self._scopes.get(scope)
-        return [word for word in words if word in names] if names else []
+        return names.keys() & words.keys() if names else ()
 
 
 def indentation(text: str, place: int) -> int:

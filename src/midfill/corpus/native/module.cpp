@@ -7,10 +7,12 @@ namespace nb = nanobind;
 void bind_text(nb::module_& m);
 void bind_minhash(nb::module_& m);
 void bind_grams(nb::module_& m);
+void bind_code(nb::module_& m);
 
 NB_MODULE(_native, m) {
   m.doc() = "Loops over characters of midfill.corpus.";
   bind_text(m);
   bind_minhash(m);
   bind_grams(m);
+  bind_code(m);
 }

@@ -173,9 +173,7 @@ def _index(runner: Runner, benchmarks: Path | None) -> tuple[Path, str] | None:
     runner.report(Progress(label="reading benchmarks", done_bytes=0))
     path = runner.out / "work" / "benchmarks.npz"
     path.parent.mkdir(exist_ok=True)
-    texts = Index.from_folder(benchmarks, config)
-    texts.save(path)
-    return path, texts.digest
+    return path, Index.cached(benchmarks, config, path).digest
 
 
 def check(config: CorpusConfig) -> None:

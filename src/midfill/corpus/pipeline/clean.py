@@ -118,11 +118,11 @@ def clean_part(task: CleanTask) -> dict[str, Any]:
         if config.duplicates is not None:
             sketches += sketch(good, config.duplicates)
         if config.quality is not None and config.quality.classifier is not None:
-            labelled += label(documents, config.seed)
+            labelled += label(documents, config.seed, config.label_share)
     place = task.ledger.place(STAGE, task.part.number)
     write(place.with_suffix(".parquet"), table.to_table(kept))
     write(place.with_suffix(".dropped.parquet"), aside.table())
-    write_labelled(place.with_suffix(".labelled.parquet"), labelled, config.label_share)
+    write_labelled(place.with_suffix(".labelled.parquet"), labelled)
     if config.duplicates is not None:
         write(place.with_suffix(".sketches.parquet"), to_arrow(sketches, config.duplicates))
     note = {

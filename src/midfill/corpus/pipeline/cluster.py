@@ -79,7 +79,11 @@ class Cluster:
                 flight.cancel()
 
     def check(self, folder: Path) -> None:
-        """Raise ResourceError where a machine has another midfill or does not see `folder`."""
+        """Raise ResourceError where a machine has another midfill or does not see `folder`.
+
+        The folder is made where it is missing.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
         with self._connected() as ray, tempfile.NamedTemporaryFile(dir=folder) as mark:
             on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
             remote = ray.remote(num_cpus=0, max_retries=_DEATHS - 1)(_look)
@@ -113,12 +117,15 @@ class Cluster:
             ray.init(self.address, namespace="midfill", log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             raise self._unreachable(str(error)) from error
+        # Ray prints to stdout what died and is tried again, and no public option turns that off.
+        ray._private.worker._worker_logs_enabled = False
         try:
             if ray.cluster_resources().get("CPU", 0) < 1:
                 raise self._unreachable("it has no cores to give: all nodes have --num-cpus 0")
             yield ray
         finally:
             ray.shutdown()
+            ray._private.worker._worker_logs_enabled = True
 
     def _reach(self) -> None:
         """Refuse at once what Ray would try for a minute."""

@@ -5,6 +5,7 @@ what is too low is known when all scores are.
 """
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def judge_part(task: JudgeTask) -> dict[str, Any]:
     """Write the files that stay, with their scores, and samples of the others; return the note."""
     config, counts = task.config, Counts()
     aside = Aside(config.kept_samples)
-    index = None if task.index is None else Index.load(task.index)
+    index = None if task.index is None else _loaded(task.index, task.index.stat().st_mtime_ns)
     documents = list(table.documents(task.files))
     _drop_copies(documents, _copies(task.duplicates))
     if config.quality is not None:
@@ -63,6 +64,12 @@ def judge_part(task: JudgeTask) -> dict[str, Any]:
     table.write(place.with_suffix(".dropped.parquet"), aside.table())
     note |= {"counts": counts.rows(), "files": len(kept), "bytes": sum(d.size for d in kept)}
     return task.ledger.finish(STAGE, task.number, task.key, note)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(path: Path, _stamp: int) -> Index:
+    """The index, once for all tasks of a process."""
+    return Index.load(path)
 
 
 def _read(documents: Sequence[Document], config: QualityConfig, model: Path | None) -> None:

@@ -1,13 +1,12 @@
 """The exchange that trains the quality model, on labels from all parts."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from midfill.config.corpus.quality import ClassifierConfig
 from midfill.corpus import table
-from midfill.corpus.quality.labels import Labelled
+from midfill.corpus.quality.labels import Labelled, lot
 from midfill.corpus.quality.model import QualityModel
 
 STAGE = "quality"
@@ -16,12 +15,9 @@ _FEWEST = 100  # of each kind, below which nothing is learned
 _COLUMNS = ("id", "repo", "language", "text", "good", "kind")
 
 
-def write_labelled(path: Path, labelled: Iterable[Labelled], share: float) -> None:
-    """Write the labelled texts of a part: a share of them, chosen by the hash of their names."""
-    least = int(share * 2**64)
-    rows = [
-        {name: getattr(one, name) for name in _COLUMNS} for one in labelled if _lot(one.id) < least
-    ]
+def write_labelled(path: Path, labelled: Iterable[Labelled]) -> None:
+    """Write the labelled texts of a part."""
+    rows = [{name: getattr(one, name) for name in _COLUMNS} for one in labelled]
     pa = table.arrow()
     kinds = [pa.string(), pa.string(), pa.string(), pa.large_string(), pa.bool_(), pa.string()]
     schema = pa.schema(list(zip(_COLUMNS, kinds, strict=True)))
@@ -36,7 +32,7 @@ def train(parts: Sequence[Path], config: ClassifierConfig, out: Path) -> dict[st
     lots = []
     for number, path in enumerate(parts):
         for row in table.read(path, ["id", "good"]).to_pylist():
-            lots.append((_lot(row["id"]), number, row["id"], row["good"]))
+            lots.append((lot(row["id"]), number, row["id"], row["good"]))
     chosen = sorted(lots)[:_MOST]
     good = sum(one[3] for one in chosen)
     numbers = {"good": good, "bad": len(chosen) - good}
@@ -54,8 +50,3 @@ def train(parts: Sequence[Path], config: ClassifierConfig, out: Path) -> dict[st
     )
     QualityModel.train(labelled, config).classifier.save(out)
     return numbers | {"trained": True}
-
-
-def _lot(name: str) -> int:
-    digest = hashlib.blake2b(b"label " + name.encode("utf-8", "surrogatepass"), digest_size=8)
-    return int.from_bytes(digest.digest())

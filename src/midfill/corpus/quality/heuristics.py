@@ -1,14 +1,16 @@
 """How a file reads: numbers for the readability and modularity of DeepSeek-Coder 2.4.
 
 The paper names the two and gives no formula; these are ours. They are estimates on text, of every
-language alike, at tens of megabytes a second: what is a comment, a string and a function's first line
-is found by patterns, not by parsing. The bounds in the configuration are far from what people write.
+language alike, in one reading: what is a comment, a string and a function's first line is found by
+patterns, not by parsing. The bounds in the configuration are far from what people write. The counts
+are taken in native code where it is built; `plain_counts` is its readable twin.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +19,16 @@ from midfill.config.corpus.quality import BOUND_NAMES, Bounds, HeuristicConfig
 from midfill.corpus.languages import LANGUAGES
 from midfill.corpus.record import Document, Drop, Rule
 
+try:
+    from midfill.corpus import _native as native  # pyright: ignore[reportAttributeAccessIssue]
+except ImportError:  # no compiler was there
+    native = None
+
 Codes = npt.NDArray[np.uint8]  # one per character: its ASCII code, 128 for all others
 CountTokens = Callable[[str], int]
 
 TAB = 4  # columns
+SHORT_LINE = 3  # characters
 BLANK = 32  # this code and below
 _LETTER, _DIGIT = 2, 1
 _KIND = np.zeros(129, np.uint8)  # by code: part of a name, and whether it may begin one
@@ -33,7 +41,7 @@ _KIND[48:58] = _DIGIT
 _DOUBLE = r'(?<=")[^"\\\n]*(?:\\.[^"\\\n]*)*"?'
 _SINGLE = r"(?<=')[^'\\\n]*(?:\\.[^'\\\n]*)*'?"
 _TRIPLE = r"(?<=\")\"\"[\s\S]*?(?:\"\"\"|\Z)|(?<=')''[\s\S]*?(?:'''|\Z)"
-_BACKTICK = r"(?<=`)[^`\\]*(?:\\[\s\S][^`\\]*)*(?:`|\Z)"
+_BACKTICK = r"(?<=`)[^`\\]*(?:\\[\s\S]?[^`\\]*)*(?:`|\Z)"
 _BEFORE_DOCSTRING = re.compile(r"(?:^|\n)[ \t]*[rRuUbB]?\Z")
 # A single quote is no string in these: a lifetime, a prime, a quoted symbol, an apostrophe.
 _NO_SINGLE = frozenset(
@@ -68,25 +76,83 @@ class Measures:
     per_token: float = float("nan")  # characters per token, where a tokenizer is given
 
 
+class Counts(NamedTuple):
+    """What the measures of one text are computed from; all are characters where nothing is said."""
+
+    filled: int  # that are not blank
+    commented: int  # that are not blank, in comments
+    strings: int  # in strings, blank ones too
+    digits: int  # ASCII digits in code
+    names: int  # how many names stand in code
+    name_characters: int
+    one_letter: int  # names of one character
+    lines: int  # that are not blank
+    columns: int  # of indentation, of all lines together
+    step: int  # columns of the most frequent increase of indentation; 0: it never increases
+    functions: int  # first lines of functions
+    long_lines: int  # of more than 3 characters without white space around them
+    repeated: int  # of those, how many equal an earlier one
+
+
+class Marks(NamedTuple):
+    """How comments and strings of a language begin and end."""
+
+    line: str | None  # a comment to the line's end
+    opening: str | None  # a block comment
+    closing: str | None
+    python: bool  # triple quotes
+    single: bool  # a single quote begins a string
+    backtick: bool  # a backtick does
+
+
 def measure(text: str, language: str | None, count_tokens: CountTokens | None = None) -> Measures:
     """The measures of a text; the time is linear in its length."""
-    comments, strings, rest = _parts(text, language)
+    marks = _marks(language)
+    counts = Counts(*(native.code_counts if native else plain_counts)(text, *marks))
+    code = counts.filled - counts.commented
+    several = counts.functions > 1
+    return Measures(
+        lines=counts.lines,
+        comment=_share(counts.commented, counts.filled),
+        name=_share(counts.name_characters, counts.names),
+        one_letter=_share(counts.one_letter, counts.names),
+        function_lines=counts.lines / counts.functions if several else float("nan"),
+        nesting=_nesting(counts),
+        duplicate_lines=_share(counts.repeated, counts.long_lines),
+        literal=_share(min(counts.strings + counts.digits, code), code),
+        per_token=_share(len(text), count_tokens(text)) if count_tokens else float("nan"),
+    )
+
+
+def plain_counts(
+    text: str,
+    line: str | None,
+    opening: str | None,
+    closing: str | None,
+    python: bool,
+    single: bool,
+    backtick: bool,
+) -> tuple[int, ...]:
+    """The fields of Counts, by Python alone."""
+    comments, strings, rest = _parts(text, Marks(line, opening, closing, python, single, backtick))
     code, every = _codes(rest), _codes(text)
-    filled = int(np.count_nonzero(every > BLANK))
-    commented = int(np.count_nonzero(_codes(comments) > BLANK))
-    digits = int(np.count_nonzero(_KIND[code] == _DIGIT))
     names = _name_lengths(code)
     columns = _columns(every)
-    return Measures(
-        lines=len(columns),
-        comment=_share(commented, filled),
-        name=_mean(names),
-        one_letter=_share(int(np.count_nonzero(names == 1)), len(names)),
-        function_lines=_function_lines(text, len(columns)),
-        nesting=_nesting(columns),
-        duplicate_lines=_duplicate_lines(text),
-        literal=_share(min(len(strings) + digits, filled - commented), filled - commented),
-        per_token=_share(len(text), count_tokens(text)) if count_tokens else float("nan"),
+    stripped = [line for line in map(str.strip, text.split("\n")) if len(line) > SHORT_LINE]
+    return (
+        int(np.count_nonzero(every > BLANK)),
+        int(np.count_nonzero(_codes(comments) > BLANK)),
+        len(strings),
+        int(np.count_nonzero(_KIND[code] == _DIGIT)),
+        len(names),
+        int(names.sum()),
+        int(np.count_nonzero(names == 1)),
+        len(columns),
+        int(columns.sum()),
+        _step(columns),
+        sum(1 for _ in _FUNCTION.finditer(text)),
+        len(stripped),
+        len(stripped) - len(set(stripped)),
     )
 
 
@@ -117,41 +183,55 @@ def heuristics(config: HeuristicConfig, count_tokens: CountTokens | None = None)
     return rule
 
 
-def _parts(text: str, language: str | None) -> tuple[str, str, str]:
+@cache
+def _marks(language: str | None) -> Marks:
+    known = LANGUAGES.get(language) if language else None
+    python = language == "Python"
+    block = known.block_comment if known and not python else None
+    opening, closing = block or (None, None)
+    return Marks(
+        line=(known.line_comment if known else None) or None,
+        opening=opening,
+        closing=closing,
+        python=python,
+        single=language not in _NO_SINGLE,
+        backtick=language in _WITH_BACKTICK,
+    )
+
+
+def _parts(text: str, marks: Marks) -> tuple[str, str, str]:
     """The comments, the strings and the code of a text, each in one piece."""
-    pieces = _pattern(language).split(text)
-    code, marks = pieces[0::4], pieces[1::4]
-    comments = [m + rest for m, rest in zip(marks, pieces[2::4], strict=True) if rest is not None]
+    pieces = _pattern(marks).split(text)
+    code, opened = pieces[0::4], pieces[1::4]
+    comments = [m + rest for m, rest in zip(opened, pieces[2::4], strict=True) if rest is not None]
     strings = []
-    for before, mark, rest in zip(code, marks, pieces[3::4], strict=False):
+    for before, mark, rest in zip(code, opened, pieces[3::4], strict=False):
         if rest is not None:
-            tripled = language == "Python" and rest[:2] == 2 * mark
+            tripled = marks.python and rest[:2] == 2 * mark
             is_docstring = tripled and _BEFORE_DOCSTRING.search(before[-200:]) is not None
             (comments if is_docstring else strings).append(mark + rest)
     return "".join(comments), "".join(strings), " ".join(code)
 
 
 @cache
-def _pattern(language: str | None) -> re.Pattern[str]:
+def _pattern(marks: Marks) -> re.Pattern[str]:
     """An opening character as group 1, a comment's rest as 2, a string's as 3; between is code."""
-    known = LANGUAGES.get(language) if language else None
     comments, strings, openings = [], [_DOUBLE], {'"'}
 
     def add(opening: str, rest: str) -> None:
         openings.add(opening[0])
         comments.append(f"(?<={re.escape(opening[0])}){re.escape(opening[1:])}{rest}")
 
-    if known and known.line_comment:
-        add(known.line_comment, r"[^\n]*")
-    if known and known.block_comment and language != "Python":
-        opening, closing = known.block_comment
-        add(opening, rf"[\s\S]*?(?:{re.escape(closing)}|\Z)")
-    if language == "Python":
+    if marks.line:
+        add(marks.line, r"[^\n]*")
+    if marks.opening and marks.closing:
+        add(marks.opening, rf"[\s\S]*?(?:{re.escape(marks.closing)}|\Z)")
+    if marks.python:
         strings.insert(0, _TRIPLE)
-    if language not in _NO_SINGLE:
+    if marks.single:
         strings.append(_SINGLE)
         openings.add("'")
-    if language in _WITH_BACKTICK:
+    if marks.backtick:
         strings.append(_BACKTICK)
         openings.add("`")
     first = "".join(map(re.escape, sorted(openings)))
@@ -193,30 +273,22 @@ def _columns(every: Codes) -> npt.NDArray[np.int64]:
     return at - start + (TAB - 1) * (tabs[at] - tabs[start])
 
 
-def _nesting(columns: npt.NDArray[np.int64]) -> float:
-    """Mean indentation in levels; a level is the file's most frequent increase."""
+def _step(columns: npt.NDArray[np.int64]) -> int:
+    """The most frequent increase from a line to the next, the smallest of such; 0: there is none."""
     steps = np.diff(columns)
     steps = steps[steps > 0]
     if not len(steps):
-        return 0.0 if len(columns) else float("nan")
+        return 0
     sizes, counts = np.unique(steps, return_counts=True)
-    return float(columns.mean() / sizes[counts.argmax()])
+    return int(sizes[counts.argmax()])
 
 
-def _function_lines(text: str, lines: int) -> float:
-    """Non-blank lines by functions; nan below two functions."""
-    functions = sum(1 for _ in _FUNCTION.finditer(text))
-    return lines / functions if functions > 1 else float("nan")
-
-
-def _duplicate_lines(text: str) -> float:
-    stripped = [line for line in map(str.strip, text.split("\n")) if len(line) > 3]
-    return _share(len(stripped) - len(set(stripped)), len(stripped))
+def _nesting(counts: Counts) -> float:
+    """Mean indentation in levels; a level is the file's most frequent increase."""
+    if not counts.step:
+        return 0.0 if counts.lines else float("nan")
+    return counts.columns / counts.lines / counts.step
 
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
-
-
-def _mean(values: npt.NDArray[np.int64]) -> float:
-    return float(values.mean()) if len(values) else float("nan")

@@ -17,7 +17,20 @@ from midfill.corpus.quality.heuristics import Measures, measure
 from midfill.corpus.record import Document
 
 SPOILED_SHARE = 0.4  # of the good files, spoiled instead of kept
-BAD_REASONS = frozenset(("generated", "minified", "vendored", "longest_line", "mean_line", "data"))
+BAD_REASONS = frozenset(  # of the rules, for files that nobody wrote or reads as they are
+    (
+        "vendored",
+        "lock_file",
+        "source_map",
+        "generated_name",
+        "generated_header",
+        "minified",
+        "encoded",
+        "longest_line",
+        "mean_line",
+        "letters",
+    )
+)
 _TESTS = re.compile(r"(^|/)(tests?|spec|__tests__|testing)(/|$)|(^|/)test_|_test\.|\.test\.", re.I)
 _DOCS = re.compile(r"(^|/)(docs?|documentation|man)(/|$)|(^|/)README", re.I)
 _NAME = re.compile(r"[^\W\d]\w{3,}")
@@ -36,17 +49,24 @@ class Labelled:
     kind: str  # "good", a rule's reason, or the name of the damage
 
 
-def label(documents: Iterable[Document], seed: int = 0) -> Iterator[Labelled]:
+def lot(name: str) -> int:
+    """A number below 2**64 that decides by a document's name whether it is chosen."""
+    digest = hashlib.blake2b(b"label " + name.encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest())
+
+
+def label(documents: Iterable[Document], seed: int = 0, share: float = 1.0) -> Iterator[Labelled]:
     """The labelled texts of one repository's documents, which must be whole; most get no label.
 
-    Documents that a rule dropped serve as bad ones, so give those too. The choice depends on
-    documents and seed only.
+    Documents that a rule dropped serve as bad ones, so give those too. Of all that could have a
+    label, a share is looked at, chosen by `lot`. The choice depends on documents and seed only.
     """
     given = list(documents)
     paths = [one.path for one in given]
     cared_for = any(map(_TESTS.search, paths)) and any(map(_DOCS.search, paths))
+    least = int(share * 2**64)
     for one in given:
-        kind = _kind(one, cared_for)
+        kind = _kind(one, cared_for) if lot(one.id) < least else None
         if kind is None:
             continue
         digest = hashlib.blake2b(f"{seed}:{one.id}".encode("utf-8", "surrogatepass")).digest()

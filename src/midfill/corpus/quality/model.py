@@ -2,22 +2,30 @@
 
 The model is trained within the build, on labels of `labels.py`; none is shipped. A cut is a quantile
 of a language's own scores, so that it takes the worst of each: one cut for all would erase languages
-that the model has seen little of.
+that the model has seen little of. Words are cut and hashed in native code where it is built;
+`plain_code_words` is its readable twin.
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache, reduce
+from itertools import islice
 
 import numpy as np
 
 from midfill.config.corpus.quality import ClassifierConfig, QualityConfig
-from midfill.corpus.quality.classifier import Classifier, Hasher, Sample, Words, train
+from midfill.corpus.quality.classifier import Classifier, Sample, Words, train
 from midfill.corpus.quality.labels import Labelled
 from midfill.corpus.record import Document, Drop, Rule
 
-CHARACTERS = 1 << 16  # from a text's beginning; a file's style shows early
+try:
+    from midfill.corpus import _native as native  # pyright: ignore[reportAttributeAccessIssue]
+except ImportError:  # no compiler was there
+    native = None
+
 _WORD = re.compile(r"[^\W\d_]+|\d+|_+|\n[ \t]*|[^\w\s]")
-_DIGITS = re.compile(r"\d+")
+_BASIS, _PRIME = 0xCBF29CE484222325, 0x100000001B3  # of the 64-bit FNV-1a hash
+_LARGEST = (1 << 64) - 1
 
 
 class QualityModel:
@@ -25,32 +33,42 @@ class QualityModel:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
-        self._words = CodeWords()
 
     @classmethod
     def train(cls, labelled: Iterable[Labelled], config: ClassifierConfig) -> "QualityModel":
         """The model that tells these apart. Raises CorpusError without both kinds."""
-        words = CodeWords()
         samples = (
-            Sample(key=one.id, words=words(one.text)[: config.longest], good=one.good)
+            Sample(key=one.id, words=code_words(one.text, config.longest), good=one.good)
             for one in labelled
         )
         return cls(train(samples, config))
 
     def score(self, text: str) -> float:
         """How much a text is like the good ones, 0 to 1."""
-        return self.classifier.score(self._words(text))
+        return self.classifier.score(code_words(text, self.classifier.config.longest))
 
 
-class CodeWords:
-    """Cuts code into words: runs of letters, numbers (all alike), marks, and each line's indentation."""
+def code_words(text: str, most: int) -> Words:
+    """Hashes of the first `most` words of code, the same on every machine.
 
-    def __init__(self) -> None:
-        self._hasher = Hasher()
+    Words are runs of letters, numbers (all alike), runs of `_`, marks, and each line's indentation.
+    """
+    if native:
+        return np.frombuffer(native.code_words(text, most), np.uint64)
+    return plain_code_words(text, most)
 
-    def __call__(self, text: str) -> Words:
-        """The hashes of a text's first words."""
-        return self._hasher(_WORD.findall(_DIGITS.sub("0", text[:CHARACTERS])))
+
+def plain_code_words(text: str, most: int) -> Words:
+    """What `code_words` returns, by Python alone."""
+    words = (match[0] for match in islice(_WORD.finditer(text), most))
+    hashes = (_hash("0" if word[0].isdecimal() else word) for word in words)
+    return np.fromiter(hashes, np.uint64)
+
+
+@lru_cache(1 << 16)
+def _hash(word: str) -> int:
+    """FNV-1a over code points instead of bytes."""
+    return reduce(lambda value, letter: (value ^ ord(letter)) * _PRIME & _LARGEST, word, _BASIS)
 
 
 def cuts(

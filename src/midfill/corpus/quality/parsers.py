@@ -1,6 +1,6 @@
 """The parsers of `worker.py`: what each language's says about one text. Runs in its process only.
 
-Python by `ast` in both generations, JSON, TOML and XML by the standard library, YAML by PyYAML where
+Python by the interpreter's own parser in both generations, JSON, TOML and XML by the standard library, YAML by PyYAML where
 it is there, the others by tree-sitter where its grammar is there. tree-sitter is tolerant: it always
 gives a tree, so the share of bytes that it could not place is the outcome, and the caller judges.
 """
@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import json
 import re
+import symtable
 import tomllib
 import warnings
 import xml.parsers.expat
@@ -60,7 +61,17 @@ GRAMMARS: dict[str, tuple[str, ...]] = {
 }
 MOST_CHILDREN = 200_000  # nodes looked at for errors; more of them is more than enough to know
 
-_JSON_REMARK = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*[\s\S]*?\*/|,(?=\s*[\]}])')
+# What is not closed ends with the text: it must not be tried anew at each of its marks.
+_JSON_REMARK = re.compile(
+    r'("[^"\\]*(?:\\[\s\S][^"\\]*)*"?)|//[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|,(?=\s*[\]}])'
+)
+# What Python got after the oldest interpreter that midfill runs on: parameters in brackets, `type`,
+# any expression in f"", t"", `except` of several without parentheses.
+_NEWER_PYTHON = re.compile(
+    r"^[ \t]*(?:(?:async[ \t]+)?(?:def|class)[ \t]+\w+[ \t]*\[|type[ \t]+\w+|except\*?[ \t]+[\w.]+[ \t]*,)"
+    r"|\b[rR]?[fFtT][rR]?[\"']",
+    re.MULTILINE,
+)
 _TEMPLATE = re.compile(r"\{\{|\{%|<%")
 _FIRST_ERRORS = (SyntaxError, ValueError)  # ValueError: a NUL, a lone surrogate, a number too long
 
@@ -90,6 +101,11 @@ def _python(text: str) -> Outcome:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old escapes in strings
         try:
+            symtable.symtable(text, "text", "exec")  # which makes no tree of Python objects
+            return OK
+        except _FIRST_ERRORS:
+            pass  # also of names that are declared twice, which is no matter of syntax
+        try:
             ast.parse(text)
             return OK
         except _FIRST_ERRORS as error:
@@ -98,7 +114,16 @@ def _python(text: str) -> Outcome:
             ast.parse(expand_tabs(to_python3(text)))
             return "python2", None
         except _FIRST_ERRORS:
-            return "broken", line
+            return OK if _is_newer_python(text) else ("broken", line)
+
+
+def _is_newer_python(text: str) -> bool:
+    """Whether a form is there that this interpreter may not know, and all of it can be placed."""
+    grammar = "tree_sitter_python"
+    if not _NEWER_PYTHON.search(text) or importlib.util.find_spec(grammar) is None:
+        return False
+    data = text.encode("utf-8", "surrogatepass")
+    return not _tree_parser(grammar, "language").parse(data).root_node.has_error
 
 
 def _json(text: str) -> Outcome:
@@ -183,17 +208,22 @@ def _tolerant(choices: Sequence["Parser"], text: str) -> Outcome:
 
 
 def _unplaced(root: "Node", size: int) -> float:
-    """The share of bytes in the outermost error nodes; a missing piece counts one byte."""
-    if root.is_error:
-        return 1.0
+    """The share of bytes in error nodes outside of what was understood there; a missing piece is one.
+
+    One macro at the beginning of a file may make an error of the whole, with every function in it
+    understood.
+    """
     wrong = looked = 0
     open_nodes = [root]
     while open_nodes and looked < MOST_CHILDREN:
         node = open_nodes.pop()
+        wrong += node.end_byte - node.start_byte if node.is_error else 0
         for child in node.children:
             looked += 1
-            if child.is_error or child.is_missing:
-                wrong += max(child.end_byte - child.start_byte, 1)
-            elif child.has_error:
+            is_known = child.is_extra or (child.child_count > 0 and not child.is_error)
+            if node.is_error and (is_known or child.is_error):
+                wrong -= child.end_byte - child.start_byte
+            wrong += child.is_missing
+            if child.is_error or child.has_error:
                 open_nodes.append(child)
     return min(wrong / max(size, 1), 1.0)

@@ -4,6 +4,8 @@ Parsers hang, crash and eat memory on hostile texts. Here such a text costs its 
 process, never the run. The time limit counts processor seconds, which the load of the machine hardly
 moves, and is generous; a text that exceeds it is tried once more, alone in a new process, so that a
 verdict does not hang on chance.
+
+By default only files that look broken are parsed, see `suspect.py`.
 """
 
 import json
@@ -20,6 +22,7 @@ from typing import IO, Literal, cast, get_args
 
 from midfill.config.corpus.quality import SyntaxConfig
 from midfill.corpus.quality import parsers
+from midfill.corpus.quality.suspect import suspicion
 from midfill.corpus.quality.worker import HEAD
 from midfill.corpus.record import Document, Drop
 
@@ -83,12 +86,23 @@ class Checker:
 
     def rule(self, document: Document) -> Drop | None:
         """Why this document is dropped, or None. A rule like any other of the pipeline."""
+        if not self.is_parsed(document.language, document.text):
+            return None
         checked = self.parse(document.language, document.text)
         if checked.verdict == "syntax":
             return Drop("syntax", checked.value)
         if checked.verdict in FAILED and self.config.drop_failed:
             return Drop(checked.verdict, document.language)
         return None
+
+    def is_parsed(self, language: str | None, text: str) -> bool:
+        """Whether the rule asks a parser about this text."""
+        if language not in self.languages or len(text) > self.config.largest:
+            return False
+        if self.config.parse == "none":
+            return False
+        all_are = self.config.parse == "all" or language in self.config.parsers
+        return all_are or suspicion(language, text, self.config.small) is not None
 
     def parse(self, language: str | None, text: str) -> Checked:
         """What this language's parser says of the text."""
