@@ -33,7 +33,6 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from machine import available_bytes, busy_cores
-from ray_nodes import Nodes, ray_nodes
 
 from midfill.config.corpus.build import CorpusConfig, SourceConfig
 from midfill.config.override import with_values
@@ -42,8 +41,8 @@ from midfill.corpus.pipeline.cluster import Cluster
 from midfill.corpus.pipeline.local import Executor, Local
 from midfill.hub.progress import Progress
 from midfill.recipes.corpora import default
+from ray_nodes import Nodes, ray_nodes, session
 
-CLUSTERED = ("ray", "ray-data", "daft")
 PARTS = {1: 1 << 30, 2: 8_000_000, 8: 1_400_000}  # part_bytes that give about so many parts
 STAGES = ("cleaning", "judging", "encoding", "writing shards")
 QUIET = {"RAY_DISABLE_IMPORT_WARNING": "1", "DO_NOT_TRACK": "1", "DAFT_PROGRESS_BAR": "0"}
@@ -129,15 +128,18 @@ def one_build(request: dict[str, Any]) -> dict[str, Any]:
             Path(request["stage"]).write_text(progress.label)
 
     start = time.perf_counter()
-    work = executor(request["engine"], request["address"])
-    ready = time.perf_counter()
-    index = build(
-        corpus(request),
-        Path(request["out"]),
-        work,
-        benchmarks=Path(os.environ["MIDFILL_DATA"]) if request["benchmarks"] else None,
-        report=report,
-    )
+    with contextlib.ExitStack() as stack:
+        work = executor(request["engine"], request["address"])
+        if isinstance(work, Cluster):
+            stack.enter_context(work)
+        ready = time.perf_counter()
+        index = build(
+            corpus(request),
+            Path(request["out"]),
+            work,
+            benchmarks=Path(os.environ["MIDFILL_DATA"]) if request["benchmarks"] else None,
+            report=report,
+        )
     end = time.perf_counter()
     return {
         "digest": index["digest"],
@@ -279,9 +281,9 @@ def write_tables(work: Path, folder: Path) -> None:
 class Memory(threading.Thread):
     """The most memory that processes use together: their proportional share of it."""
 
-    def __init__(self, groups: list[int]) -> None:
+    def __init__(self, leaders: list[int]) -> None:
         super().__init__(daemon=True)
-        self.groups, self.peak, self.over = set(groups), 0, threading.Event()
+        self.leaders, self.peak, self.over = leaders, 0, threading.Event()
 
     def run(self) -> None:
         while not self.over.wait(0.5):
@@ -289,11 +291,10 @@ class Memory(threading.Thread):
 
     def now(self) -> int:
         whole = 0
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                if int(stat.read_text().rpartition(")")[2].split()[2]) in self.groups:
-                    text = (stat.parent / "smaps_rollup").read_text()
-                    whole += int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1]) << 10  # type: ignore[index]
+        for pid in (pid for leader in self.leaders for pid in session(leader)):
+            with contextlib.suppress(OSError, TypeError):
+                text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                whole += int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1]) << 10  # type: ignore[index]
         return whole
 
 
@@ -322,7 +323,7 @@ class Killer(threading.Thread):
                         return
 
 
-def ask(request: dict[str, Any], groups: list[int], limit_s: float) -> dict[str, Any]:
+def ask(request: dict[str, Any], leaders: list[int], limit_s: float) -> dict[str, Any]:
     """Have a process of its own answer; add the peak of memory, also of the cluster's."""
     environment = os.environ | QUIET | {"ENGINES_ADDRESS": request.get("address", "")}
     command = [sys.executable, __file__, "--inner", json.dumps(request)]
@@ -331,7 +332,7 @@ def ask(request: dict[str, Any], groups: list[int], limit_s: float) -> dict[str,
             command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
             start_new_session=True,
         )  # fmt: skip
-        memory = Memory([*groups, process.pid])
+        memory = Memory([*leaders, process.pid])
         memory.start()
         try:
             said, _ = process.communicate(timeout=limit_s)
@@ -354,15 +355,15 @@ def say(**fields: Any) -> None:
 
 def measure(arguments: argparse.Namespace, engine: str, scratch: Path, address: str, nodes) -> None:
     """Everything about one engine."""
-    groups = [process.pid for process in nodes.started] if nodes else []
-    say(engine=engine, idle_mib=Memory(groups).now() >> 20, busy=round(busy_cores(), 1))
+    leaders = [process.pid for process in nodes.started] if nodes else []
+    say(engine=engine, idle_mib=Memory(leaders).now() >> 20, busy=round(busy_cores(), 1))
     common = {"engine": engine, "address": address, "cache": arguments.cache}
     common |= {"packages": arguments.packages, "benchmarks": arguments.benchmarks}
     stage = scratch / f"{engine}-stage"
     for parts in arguments.parts:
         out = scratch / f"{engine}-{parts}"
         request = common | {"what": "build", "part_bytes": PARTS[parts], "out": str(out)}
-        answer = ask(request | {"stage": str(stage)}, groups, arguments.limit)
+        answer = ask(request | {"stage": str(stage)}, leaders, arguments.limit)
         made = len(list((out / "work" / "clean").glob("[0-9]*.json")))
         say(engine=engine, test="build", parts=made, **answer, load=os.getloadavg()[0])
     if nodes and arguments.kill:
@@ -371,16 +372,35 @@ def measure(arguments: argparse.Namespace, engine: str, scratch: Path, address: 
         request = common | {"what": "build", "part_bytes": PARTS[8], "out": str(out)}
         killer = Killer(nodes, stage)
         killer.start()
-        answer = ask(request | {"stage": str(stage)}, groups, arguments.limit)
+        answer = ask(request | {"stage": str(stage)}, leaders, arguments.limit)
         killer.over.set()
         say(engine=engine, test="killed", killed=killer.killed, **answer)
-    say(engine=engine, test="poison", **ask(common | {"what": "poison"}, groups, 120))
+    say(engine=engine, test="poison", **ask(common | {"what": "poison"}, leaders, 120))
     tables = scratch / "tables"
     if not tables.exists():
         write_tables(scratch / f"local-{arguments.parts[-1]}" / "work", tables)
     for key in ("repository", "band", "domain"):
         request = common | {"what": "group", "table": str(tables / key), "key": key}
-        say(engine=engine, test="group", key=key, **ask(request, groups, arguments.limit))
+        say(engine=engine, test="group", key=key, **ask(request, leaders, arguments.limit))
+
+
+def interleaved(arguments: argparse.Namespace, engines: list[str], scratch: Path) -> None:
+    """Builds of eight parts by one engine after the other, on one cluster, in each round."""
+    with ray_nodes(2) as nodes:
+        os.environ.update(nodes.environment)
+        leaders = [process.pid for process in nodes.started]
+        for number in range(arguments.rounds):
+            for engine in engines:
+                out = scratch / "interleaved"
+                shutil.rmtree(out, ignore_errors=True)
+                request = {
+                    **{"what": "build", "engine": engine, "address": nodes.address},
+                    **{"cache": arguments.cache, "packages": arguments.packages},
+                    **{"part_bytes": PARTS[8], "benchmarks": arguments.benchmarks},
+                    **{"out": str(out), "stage": str(scratch / "stage")},
+                }
+                answer = ask(request, [] if engine == "local" else leaders, arguments.limit)
+                say(round=number, engine=engine, **answer, busy=round(busy_cores(), 1))
 
 
 def sizes() -> dict[str, str]:
@@ -400,6 +420,7 @@ def main() -> None:
     parser.add_argument("--parts", default="1,2,8")
     parser.add_argument("--no-kill", dest="kill", action="store_false")
     parser.add_argument("--no-benchmarks", dest="benchmarks", action="store_false")
+    parser.add_argument("--rounds", type=int, help="only builds, the engines by turns")
     parser.add_argument("--limit", type=float, default=600, help="seconds for one build")
     parser.add_argument("--scratch", type=Path)
     arguments = parser.parse_args()
@@ -408,15 +429,21 @@ def main() -> None:
         return
     arguments.parts = [int(number) for number in arguments.parts.split(",")]
     os.environ.update(QUIET)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the nodes are ended too
     scratch = arguments.scratch or Path(tempfile.mkdtemp())
     scratch.mkdir(exist_ok=True)
     say(versions=sizes(), available_gib=available_bytes() >> 30, load=os.getloadavg())
+    if arguments.rounds:
+        interleaved(arguments, arguments.engines.split(","), scratch)
+        return
     for engine in arguments.engines.split(","):
-        shutil.rmtree(scratch / engine, ignore_errors=True)
+        for old in scratch.glob(f"{engine}-[1-9k]*"):
+            shutil.rmtree(old)  # or the build would only go on
         if engine == "local":
             measure(arguments, engine, scratch, "", None)
             continue
         with ray_nodes(2) as nodes:
+            os.environ.update(nodes.environment)
             measure(arguments, engine, scratch, nodes.address, nodes)
 
 

@@ -17,7 +17,7 @@ from midfill.corpus.decontamination import (
     held_out,
     scan,
 )
-from midfill.corpus.decontamination.benchmarks import files, read
+from midfill.corpus.decontamination.benchmarks import _cruxeval, _quixbugs, files, read
 from midfill.corpus.decontamination.stage import SAMPLES, Report
 from midfill.corpus.record import Document, Drop
 from midfill.errors import ConfigError, CorpusError, DownloadError
@@ -304,11 +304,86 @@ def test_hostile_text_ends_in_nothing(text):
     assert all(hit.task_id == "zeros" for hit in scan(text, index, default(), "Python"))
 
 
-def test_missing_benchmarks_name_the_command(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "text", "drops"),
+    [
+        ("data", "true, [false], false", False),  # values of tests are in every other file
+        ("data", "[['foo', 'bar'], ['foo', 'bar']]", False),
+        ("test", "assert is_valid(7) == wrong", True),
+        ("solution", "return false, true, false", True),
+        ("data", " ".join(WORDS[:10]), True),
+    ],
+)
+def test_short_values_of_tests_are_nobodys_text(kind, text, drops):
+    index = Index.from_texts([Item("set", "task", kind, text)])
+    assert dropped(f"x = 1\n{text}\ny", index) is drops
+    assert dropped(f"x = 1\n{text}\ny", index, paper())
+    shared = Index.from_texts([Item("set", "task", kind, text), Item("set", "b", "text", text)])
+    assert dropped(f"x = 1\n{text}\ny", shared)
+
+
+def test_a_gram_needs_different_words():
+    values = "true false true true false true true false none none"
+    index = Index.from_texts([Item("set", "task", "test", values)])
+    assert dropped(values, index)  # three
+    two = values.replace("none", "true")
+    index = Index.from_texts([Item("set", "task", "test", two)])
+    assert not dropped(two, index)
+    assert dropped(two, index, Decontamination(distinct=2))
+    assert dropped(two, index, paper())
+
+
+def test_an_address_in_a_question_says_nothing():
+    address = "https://docs.example.org/en/getting-started/with-writing-on-paper"
+    index = Index.from_texts([Item("set", "task", "text", f"see [here]({address}) and no more")])
+    assert not dropped(f"<a href='{address}'>", index)
+    assert dropped(f"<a href='{address}'>", index, paper())
+    both = [Item("set", "task", "text", f"see {address}"), Item("set", "b", "text", address[8:])]
+    assert dropped(address, Index.from_texts(both))
+
+
+def test_what_is_a_solution_and_what_is_not():
+    row = {"language": "java", "correct": "import a.b;\nint f() {}", "buggy": "int g() {}"}
+    row |= {
+        "json_testcases": "[1]",
+        "driver": None,
+        "node": None,
+        "junit": "  import static a.c;\nh",
+    }
+    found = {(kind, text.strip()) for kind, text in _quixbugs(row) if text.strip()}
+    assert found == {
+        ("solution", "int f() {}"),
+        ("program", "int g() {}"),
+        ("data", "[1]"),
+        ("test", "h"),
+    }
+    kinds = dict(_cruxeval({"code": "def f(a):", "input": "1", "output": "2"}))
+    assert kinds == {"solution": "def f(a):", "data": "1 2"}
+
+
+def test_missing_benchmarks_name_every_way_out(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("MIDFILL_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(DownloadError, match="humaneval") as caught:
-        Index.from_folder(tmp_path)
-    assert caught.value.fix.startswith("midfill pull humaneval")
+    for make in (Index.from_folder, lambda folder: Index.cached(folder, None, tmp_path / "i.npz")):
+        with pytest.raises(DownloadError, match="humaneval") as caught:
+            make(tmp_path)
+        fix = caught.value.fix
+        assert fix.startswith("for name in humaneval humaneval+ mbpp ")
+        assert "; do midfill pull $name; done; " in fix
+        assert "MIDFILL_DATA=" in fix
+        assert "--set decontamination=null" in fix
+    assert not (tmp_path / "i.npz").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_index_is_made_once(data: Path, tmp_path: Path):
+    path = tmp_path / "work" / "index.npz"
+    first = Index.cached(data, None, path)
+    written = path.stat().st_mtime_ns
+    again = Index.cached(data, Decontamination(informative=1, max_tasks=None), path)
+    assert (again.digest, path.stat().st_mtime_ns) == (first.digest, written)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert Index.cached(data, None, path).digest == first.digest
 
 
 def test_other_rows_than_the_known_ones_are_refused(tmp_path: Path, monkeypatch):

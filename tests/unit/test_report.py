@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import made_up_result as made_up
 from midfill.evaluate import plots, report, report_files
-from midfill.pages.harmless import clean, one_line
 from midfill.evaluate.report import as_markdown, as_text, cell, markdown_table
 from midfill.evaluate.report_files import write_report
 from midfill.evaluate.report_html import LONGEST, as_html
 from midfill.evaluate.result import Baseline, Judged, Result, SampleResult, TaskResult, read_result
+from midfill.pages.harmless import clean, one_line
 
 FORGERY = "</pre></details><script>alert(1)</script><img src=x onerror=alert(2)>\" onclick='x"
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x1b[31mred\x1b[0m\x9b1m\x00\u202etxt.exe\u200b\ud800\r"

@@ -49,6 +49,13 @@ def build(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes. Default: one a core.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto",
+            help="Run on this Ray cluster, whose machines all see --out and the sources.",
+        ),
+    ] = None,
     worker_memory: Annotated[
         int | None, typer.Option(min=64, metavar="MIB", help="The most a process may hold.")
     ] = None,
@@ -75,6 +82,7 @@ def build(
         settings=settings or [],
         workers=workers,
         worker_memory=worker_memory,
+        cluster=cluster,
         seed=seed,
     )
     return build_corpus(wanted, json=json, quiet=quiet)
@@ -160,3 +168,71 @@ def decontaminate(
     from midfill.terminal import corpus_stages
 
     return corpus_stages.decontaminate(paths, recipe, settings or [], json=json)
+
+
+@app.command()
+def recall(
+    pages: Annotated[
+        list[Path],
+        typer.Argument(metavar="PAGES...", help="WARC, WET, JSONL, Parquet, or folders of them."),
+    ],
+    seed_of: Annotated[
+        list[str],
+        typer.Option(
+            "--seed",
+            metavar="FILE|PREFIX",
+            help="Known good pages: a file of addresses, one a line, or an address; a host or a "
+            "folder stands for all below it. May be repeated.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the result; a run there goes on.")
+    ] = Path("recall"),
+    rounds: Annotated[int | None, typer.Option(min=1, help="Default: 3; 2 with --github.")] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of all pages a round collects. Default: 0.1."),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Which prefixes you take (+) or leave out (-)."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Whose tokens are words. Default: trained on the pages."),
+    ] = None,
+    words: Annotated[
+        Literal["tokens", "spaces"], typer.Option(help="spaces: as fastText, for comparison.")
+    ] = "tokens",
+    github: Annotated[
+        bool, typer.Option("--github", help="A domain is an owner; rows are files of GitHub.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Find pages like a few known ones among many, round by round (DeepSeek-Coder-V2, 2).
+
+    midfill corpus recall crawl.warc.gz --seed docs.example.org --out recall --rounds 1
+
+    Then decide on the prefixes in recall/proposals.txt (remove the # of each you decide on):
+
+    midfill corpus recall crawl.warc.gz --seed docs.example.org --out recall --rounds 2
+    --annotations recall/proposals.txt
+
+    DIR then holds pages.jsonl (for `corpus build --source pages:DIR/pages.jsonl`), rounds.json,
+    proposals.txt, and rounds/, with which a killed run goes on.
+    """
+    from midfill.terminal.corpus_recall import Wanted, recall_pages
+
+    wanted = Wanted(
+        pages=pages,
+        seed=seed_of,
+        out=out,
+        rounds=rounds,
+        keep=keep,
+        annotations=annotations,
+        tokenizer=tokenizer,
+        words=words,
+        is_github=github,
+    )
+    return recall_pages(wanted, json=json, quiet=quiet)

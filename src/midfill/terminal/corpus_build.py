@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from midfill.config.corpus.build import CorpusConfig, Kind, SourceConfig
 from midfill.config.corpus.documents import Category
@@ -13,6 +13,9 @@ from midfill.config.override import from_data, with_values
 from midfill.errors import ConfigError
 from midfill.recipes.corpora import CORPORA
 from midfill.terminal import show
+
+if TYPE_CHECKING:
+    from midfill.corpus.pipeline.local import Executor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,23 +28,22 @@ class Wanted:
     settings: Sequence[str] = ()
     workers: int | None = None
     worker_memory: int | None = None  # MiB
+    cluster: str | None = None  # address of a Ray cluster; None: processes here
     seed: int | None = None
 
 
 def build_corpus(wanted: Wanted, *, json: bool, quiet: bool) -> int:
     """Build; print where the shards are and what became of the files."""
     from midfill.corpus.pipeline.build import build
-    from midfill.corpus.pipeline.local import Local
     from midfill.corpus.report import write_report
     from midfill.hub.progress import silent
 
     config = config_of(wanted)
-    memory = wanted.worker_memory and wanted.worker_memory << 20
     with show.progress(quiet=quiet) as report:
         built = build(
             config,
             wanted.out,
-            Local(wanted.workers, memory),
+            executor_of(wanted),
             benchmarks=benchmarks(),
             report=report or silent,
         )
@@ -51,6 +53,20 @@ def build_corpus(wanted: Wanted, *, json: bool, quiet: bool) -> int:
         return 0
     _print(wanted.out, numbers)
     return 0
+
+
+def executor_of(wanted: Wanted) -> "Executor":
+    """Where the tasks run. Raises ResourceError where a cluster cannot be used."""
+    from midfill.corpus.pipeline.local import Local
+
+    if wanted.cluster is None:
+        return Local(wanted.workers, wanted.worker_memory and wanted.worker_memory << 20)
+    from midfill.corpus.pipeline.cluster import Cluster
+
+    cluster = Cluster(wanted.cluster, wanted.workers or len(os.sched_getaffinity(0)))
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    cluster.check(wanted.out)
+    return cluster
 
 
 def show_report(folder: Path, *, json: bool, quiet: bool) -> int:

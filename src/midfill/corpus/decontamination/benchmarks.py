@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from midfill.config.corpus.decontamination import Decontamination
 from midfill.errors import CorpusError, DownloadError
 from midfill.hub import store
 from midfill.hub.datasets import DataFile, datasets
 
-Kind = Literal["text", "solution", "test"]
+# "program": code of a task that solves nothing, as a buggy one; "data": values of tests, no words of
+# anyone's, so that a short one, such as `true false false`, is in every other file.
+Kind = Literal["text", "solution", "program", "test", "data"]
 Row = Mapping[str, Any]
 Part = tuple[Kind, str]
 
@@ -36,6 +39,7 @@ class Item:
     language: str = "Python"  # of a solution: how its comments are marked
 
 
+_JAVA_IMPORT = re.compile(r"^\s*(?:package|import)\b[^\n;]*;[^\S\n]*$", re.MULTILINE)
 _DOCSTRING = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
 
 
@@ -69,14 +73,17 @@ def _mbpp(row: Row) -> Iterator[Part]:
 
 def _cruxeval(row: Row) -> Iterator[Part]:
     yield "solution", row["code"]
-    yield "test", f"{row['input']} {row['output']}"
+    yield "data", f"{row['input']} {row['output']}"
 
 
 def _quixbugs(row: Row) -> Iterator[Part]:
-    for key in ("buggy", "correct", "driver", "node", "support"):
-        yield "solution", row.get(key) or ""
-    for key in ("json_testcases", "pytest", "junit"):
-        yield "test", row.get(key) or ""
+    """Java's imports are left out: ten words of them are in every other file of that language."""
+    kinds: Mapping[str, Kind] = {"correct": "solution", "pytest": "test", "junit": "test"}
+    for key in ("buggy", "correct", "driver", "node", "support", "pytest", "junit"):
+        text = row.get(key) or ""
+        java = row["language"].startswith("java")
+        yield kinds.get(key, "program"), _JAVA_IMPORT.sub("", text) if java else text
+    yield "data", row.get("json_testcases") or ""
 
 
 def _exercism(row: Row) -> Iterator[Part]:
@@ -124,22 +131,50 @@ def read(folder: Path | None) -> tuple[list[Item], list[str]]:
     A file is looked for in `folder`, as `midfill evaluate` does, then in what was pulled. Raises
     DownloadError where one that can be pulled is missing, or holds something else.
     """
-    items: list[Item] = []
-    missing = []
+    places, missing = _places(folder)
+    items = [item for file, path in places for item in _items(file, path)]
+    return items, _not_to_be_had(missing, folder)
+
+
+def made_from(folder: Path | None, config: Decontamination) -> str:
+    """A digest of all that an index of these files depends on: their rows, the code, the settings.
+
+    Raises DownloadError as `read` does, but reads no rows.
+    """
+    from midfill.corpus.decontamination import build, words
+
+    places, missing = _places(folder)
+    left_out = _not_to_be_had(missing, folder)
+    code = [Path(str(module.__file__)).read_bytes() for module in (build, words)]
+    code.append(Path(__file__).read_bytes())
+    used = (config.n, config.shortest, config.substring, config.substring_characters)
+    rows = [(file.name, file.content) for file, _ in places]
+    return hashlib.sha256(repr((rows, left_out, used, code)).encode()).hexdigest()
+
+
+def _places(folder: Path | None) -> tuple[list[tuple[DataFile, Path]], list[DataFile]]:
+    """Where each file is, and those that are nowhere."""
+    places, missing = [], []
     for file in files():
         path = _locate(file, folder)
         if path is None:
             missing.append(file)
         else:
-            items += _items(file, path)
-    if pullable := [file.name for file in missing if file.homes]:
+            places.append((file, path))
+    return places, missing
+
+
+def _not_to_be_had(missing: Iterable[DataFile], folder: Path | None) -> list[str]:
+    """The names of these files, if nobody can pull them. Raises DownloadError for one that can be."""
+    if pullable := " ".join(file.name for file in missing if file.homes):
         raise DownloadError(
-            f"benchmarks are not on this disk: {', '.join(pullable)}",
+            f"benchmarks are not on this disk: {pullable.replace(' ', ', ')}",
             why="what a corpus shares with them cannot be found without their texts"
             + (f"; looked in {folder} and in what was pulled" if folder else ""),
-            fix=f"midfill pull {pullable[0]}" + ("  (and the others)" if pullable[1:] else ""),
+            fix=f"for name in {pullable}; do midfill pull $name; done; or MIDFILL_DATA=FOLDER where "
+            "they are; or build without: --set decontamination=null",
         )
-    return items, [file.name for file in missing]
+    return [file.name for file in missing]
 
 
 def _folder(file: DataFile) -> str:

@@ -10,9 +10,17 @@ from numpy.typing import NDArray
 
 from midfill.config.corpus.decontamination import LONGEST_GRAM, Decontamination
 from midfill.corpus.decontamination.benchmarks import Item
-from midfill.corpus.decontamination.words import apart, fold, is_informative, marks_of, words
+from midfill.corpus.decontamination.words import (
+    apart,
+    fold,
+    in_addresses,
+    is_informative,
+    marks_of,
+    words,
+)
 
 Ints = NDArray[np.integer]
+_AT_ONCE = 1 << 18  # grams, so that a large index needs little memory
 
 
 def arrays(items: Sequence[Item], config: Decontamination) -> dict[str, Any]:
@@ -29,18 +37,29 @@ def arrays(items: Sequence[Item], config: Decontamination) -> dict[str, Any]:
     task_number = {task: number for number, task in enumerate(tasks)}
     task = np.array([task_number[i.set, i.task_id] for i in items], dtype=np.int64)
     solution = np.array([item.kind == "solution" for item in items], dtype=bool)
+    data = np.array([item.kind == "data" for item in items], dtype=bool)
 
-    gram_at, gram_of, gram_task = _grams(stream, starts, sizes, task, config.n)
+    window_at, window_task = _windows(starts, sizes, task, config.n)
+    first, gram_of = _distinct(stream, window_at, np.full(len(window_at), config.n))
+    gram_at = window_at[first]
     whole = np.flatnonzero((sizes >= config.shortest) & ((sizes < config.n) | solution))
-    text_at, text_size, text_of, is_solution = _texts(stream, starts, sizes, solution, whole)
+    text_at, text_size, text_of = _texts(stream, starts, sizes, whole)
     owned_row = np.concatenate([gram_of, text_of + len(gram_at)])
-    owned_task = np.concatenate([gram_task, task[whole]])
+    owned_task = np.concatenate([window_task, task[whole]])
     rows = len(gram_at) + len(text_at)
 
-    told = np.array([is_informative(word) for word in numbers], dtype=np.int64)
-    total = np.concatenate([[0], np.cumsum(told[stream])])
-    at = np.concatenate([gram_at, text_at])
-    size = np.concatenate([np.full(len(gram_at), config.n), text_size])
+    known = np.array([is_informative(word) for word in numbers], dtype=bool)
+    told = known[stream] & ~_linked(items, sizes)
+    total = np.concatenate([[0], np.cumsum(told, dtype=np.int64)])
+    informative = np.zeros(rows, dtype=np.int64)  # where a row says most, if it is in several texts
+    np.maximum.at(informative, gram_of, total[window_at + config.n] - total[window_at])
+    size = np.minimum(sizes[whole], LONGEST_GRAM)
+    at_text = text_of + len(gram_at)
+    np.maximum.at(informative, at_text, total[starts[whole] + size] - total[starts[whole]])
+    is_solution = np.zeros(len(text_at), dtype=bool)
+    is_solution[text_of[solution[whole]]] = True
+    only_data = np.ones(len(text_at), dtype=bool)
+    only_data[text_of[~data[whole]]] = False
     encoded = [word.encode("utf-8", "surrogatepass") for word in numbers]
     return {
         "tasks": tuple(tasks),
@@ -53,32 +72,49 @@ def arrays(items: Sequence[Item], config: Decontamination) -> dict[str, Any]:
         "gram_at": gram_at.astype(np.int32),
         "text_at": text_at.astype(np.int32),
         "text_size": text_size.astype(np.int32),
-        "informative": (total[at + size] - total[at]).astype(np.uint8),
+        "informative": informative.astype(np.uint8),
+        "distinct": _different(stream, known, gram_at, config.n).astype(np.uint8),
+        "only_data": only_data,
         "solution": np.concatenate([np.zeros(len(gram_at), dtype=bool), is_solution]),
         **_owners(owned_row, owned_task, tasks, rows),
         "frequent": np.zeros(0, dtype=np.int64),
     }
 
 
-def _grams(stream: Ints, starts: Ints, sizes: Ints, task: Ints, n: int) -> tuple[Ints, Ints, Ints]:
-    """Where each distinct gram first stands; the gram and the task of every place of one."""
+def _windows(starts: Ints, sizes: Ints, task: Ints, n: int) -> tuple[Ints, Ints]:
+    """Where each gram of each text stands, and its task."""
     windows = np.maximum(sizes - n + 1, 0)
     owner = np.repeat(np.arange(len(sizes)), windows)
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(windows) - windows, windows)
-    at = starts[owner] + offset
-    first, gram = _distinct(stream, at, np.full(len(at), n))
-    return at[first], gram, task[owner]
+    return starts[owner] + offset, task[owner]
 
 
-def _texts(
-    stream: Ints, starts: Ints, sizes: Ints, solution: NDArray[np.bool_], whole: Ints
-) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
-    """The distinct whole texts: place, words, the text of each item, whether it is a solution."""
+def _texts(stream: Ints, starts: Ints, sizes: Ints, whole: Ints) -> tuple[Ints, Ints, Ints]:
+    """The distinct whole texts: place and words; and the text of each item of `whole`."""
     at, size = starts[whole], np.minimum(sizes[whole], LONGEST_GRAM)
     first, text = _distinct(stream, at, size)
-    is_solution = np.zeros(len(first), dtype=bool)
-    is_solution[text[solution[whole]]] = True
-    return at[first], size[first], text, is_solution
+    return at[first], size[first], text
+
+
+def _linked(items: Sequence[Item], sizes: Ints) -> NDArray[np.bool_]:
+    """Of each word of each item, whether it stands in an address."""
+    linked = np.zeros(int(sizes.sum()), dtype=bool)
+    ends = np.cumsum(sizes).tolist()
+    for item, size, end in zip(items, sizes.tolist(), ends, strict=True):
+        if "://" in item.text:
+            linked[end - size : end] = in_addresses(item.text)
+    return linked
+
+
+def _different(stream: Ints, known: NDArray[np.bool_], at: Ints, n: int) -> Ints:
+    """How many different informative words each gram has."""
+    counts = np.zeros(len(at), dtype=np.int64)
+    for start in range(0, len(at), _AT_ONCE):
+        part = stream[at[start : start + _AT_ONCE, None] + np.arange(n)]
+        part = np.sort(np.where(known[part], part, -1), axis=1)
+        changes = (part[:, 1:] != part[:, :-1]).sum(axis=1)
+        counts[start : start + _AT_ONCE] = changes + (part[:, 0] >= 0)
+    return counts
 
 
 def _distinct(stream: Ints, at: Ints, size: Ints) -> tuple[Ints, Ints]:
@@ -138,8 +174,8 @@ def _owners(row: Ints, task: Ints, tasks: list[tuple[str, str]], rows: int) -> d
 
 
 def _forms(item: Item) -> list[Item]:
-    """The item, and a solution also without its comments and docstrings, as code may be copied."""
-    if item.kind != "solution":
+    """The item, and code also without its comments and docstrings, as it may be copied."""
+    if item.kind not in ("solution", "program"):
         return [item]
     code, _ = apart(fold(item.text), marks_of(item.language))
     return [item, replace(item, text=code)] if words(code) != words(item.text) else [item]

@@ -5,6 +5,7 @@ twenty packages. A name is compared whole, so `django-extensions` stays.
 """
 
 import re
+from functools import lru_cache
 
 SWE_BENCH = (
     "astropy",
@@ -51,6 +52,7 @@ _REVISION = re.compile(r"(?<=\d)-\d[^-/]*$")  # of a Debian version, as in 2.31.
 _DEBIAN = re.compile(r"^python3?-")
 
 
+@lru_cache(maxsize=1024)  # it is asked for every file
 def held_out(repository: str) -> str | None:
     """The project that a repository is, where that must be held out; else None.
 

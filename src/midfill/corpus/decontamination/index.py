@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midfill.config.corpus.decontamination import Decontamination
-from midfill.corpus.decontamination.benchmarks import Item, as_items, read
+from midfill.corpus.decontamination.benchmarks import Item, as_items, made_from, read
 from midfill.corpus.decontamination.matcher import Matcher, matcher
 from midfill.errors import ConfigError, CorpusError
 
 Ints = NDArray[np.integer]
 _TEXTS = ("tasks", "texts", "left_out")
+_MADE_OF = "made_of"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,6 +45,8 @@ class Index:
     text_at: Ints
     text_size: Ints  # words; solutions of n words or more are here too, their first 63
     informative: Ints  # informative words, by row
+    distinct: Ints  # different ones of these, by gram
+    only_data: Ints  # whether it is but values of tests, by short text
     solution: Ints  # whether it is a whole solution, by row
     spread: Ints  # most tasks of one set that hold it, by row
     owner_ends: Ints  # where the owners of each row end in `owners`
@@ -74,6 +77,22 @@ class Index:
         return cls(n=config.n, shortest=config.shortest, left_out=(), **arrays(items, config))
 
     @classmethod
+    def cached(cls, folder: Path | None, config: Decontamination | None, path: Path) -> "Index":
+        """As `from_folder`, but read from `path` where the same was made before, else written there.
+
+        The same: rows with the same checksums, by the same code, for a configuration that makes the
+        same index. The rows themselves are not read again. Raises DownloadError.
+        """
+        folder, config = None if folder is None else Path(folder), config or Decontamination()
+        made_of = made_from(folder, config)
+        if _made_of(path) == made_of:
+            return cls.load(path)
+        made = cls.from_folder(folder, config)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made.save(path, made_of)
+        return made
+
+    @classmethod
     def load(cls, path: Path) -> "Index":
         """The index that `save` wrote. Raises CorpusError."""
         try:
@@ -89,13 +108,15 @@ class Index:
         held |= {name: int(held[name]) for name in ("n", "shortest", "too_short")}
         return cls(**held)
 
-    def save(self, path: Path) -> None:
-        """Write one file that numpy can read."""
+    def save(self, path: Path, made_of: str = "") -> None:
+        """Write one file that numpy can read; `made_of` tells what `cached` may take it for."""
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in _TEXTS:  # numpy would pad every text to the longest
             held[name] = np.frombuffer(json.dumps(held[name]).encode(), dtype=np.uint8)
-        with Path(path).open("wb") as file:
-            np.savez(file, **held)
+        part = Path(path).with_name(f"{Path(path).name}.part")
+        with part.open("wb") as file:
+            np.savez(file, **{_MADE_OF: np.frombuffer(made_of.encode(), dtype=np.uint8)}, **held)
+        part.replace(path)
 
     def without(self, frequency: Mapping[int, int], max_df: int) -> "Index":
         """The index for a corpus in which row r is in `frequency[r]` documents: rows in more than
@@ -147,9 +168,11 @@ class Index:
     def _told(self, config: Decontamination) -> NDArray[np.bool_]:
         """Rows with enough informative words."""
         grams = self.informative[: len(self.gram_at)] >= config.informative
+        grams &= self.distinct >= min(config.distinct, config.informative)
         if config.short == "always":
             return np.concatenate([grams, np.ones(len(self.text_at), dtype=bool)])
-        half = 2 * self.informative[len(self.gram_at) :] >= self.text_size
+        half = 2 * self.informative[len(self.gram_at) :].astype(np.int64) >= self.text_size
+        half &= ~self.only_data.astype(bool)
         return np.concatenate([grams, half])
 
     @property
@@ -187,3 +210,12 @@ class Index:
     def __getstate__(self) -> dict[str, object]:
         """For a worker: the arrays; what was made of them is made again there."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _made_of(path: Path) -> str | None:
+    """What the index of a file was made of, if that is an index."""
+    try:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return file[_MADE_OF].tobytes().decode()
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile):
+        return None

@@ -43,16 +43,23 @@ class CompiledMatcher:
         """As `Matcher.find`."""
         if not text.isascii():  # of ASCII the compiled loop folds case itself
             text = fold(text)
-        # A mark with letters, as Ruby's =begin, may stand here in capitals.
-        present = [mark for mark in marks if mark[0] in text or mark[0] != mark[0].upper()]
-        found: Found = dict(self._scan(text, present))
+        found: Found = dict(self._scan(text, marks if _any_opens(marks, text) else ()))
         for piece, before in unhyphenated(text):
-            for row, line in self._scan(piece, []):
+            for row, line in self._scan(piece, ()):
                 found[row] = min(line + before, found.get(row, line + before))
         return dict(sorted(found.items()))
 
-    def _scan(self, text: str, marks: list[tuple[str, str]]) -> list[tuple[int, int]]:
+    def _scan(self, text: str, marks: Marks) -> list[tuple[int, int]]:
         return self._native.scan(text.encode("utf-8", "surrogatepass"), marks)
+
+
+def _any_opens(marks: Marks, text: str) -> bool:
+    """Whether the text may have a comment: without one there is nothing to read apart.
+
+    The last mark is the shortest and the likeliest. One with letters, as Ruby's =begin, may stand
+    here in capitals.
+    """
+    return any(mark in text or mark != mark.upper() for mark, _ in reversed(marks))
 
 
 class ReadableMatcher:

@@ -92,10 +92,14 @@ def decontaminate(documents: Iterable[Document], index: Index, config: Decontami
             report.held_out[project] += 1
             continue
         found = find(document.text, index, document.language)
-        report.frequency.update(found.keys())
-        report.dropped_by_paper += bool(found)
         if found or config.substring:
-            _judge(document, hits(document.text, found, index, config, active), report)
+            report.frequency.update(found.keys())
+            report.dropped_by_paper += bool(found)
+            lot = hashlib.sha256(document.id.encode(errors="replace")).hexdigest()
+            drops = bool(active[list(found)].any())
+            # Whose text it is takes longer to tell than that nothing of it counts.
+            if drops or config.substring or _is_drawn(report, lot):
+                _judge(document, hits(document.text, found, index, config, active), report, lot)
     return report
 
 
@@ -104,7 +108,7 @@ def frequencies(documents: Iterable[Document], index: Index) -> Mapping[int, int
     return Counter(row for each in documents for row in find(each.text, index, each.language))
 
 
-def _judge(document: Document, hits: list[Hit], report: Report) -> None:
+def _judge(document: Document, hits: list[Hit], report: Report, lot: str) -> None:
     dropping = [hit for hit in hits if hit.drops]
     if dropping:
         first = dropping[0]
@@ -113,15 +117,16 @@ def _judge(document: Document, hits: list[Hit], report: Report) -> None:
         report.dropped += 1
         report.sets.update({hit.set for hit in dropping})
         report.tasks.update({(hit.set, hit.task_id) for hit in dropping})
-    for hit in hits[:1]:
-        lot = hashlib.sha256(f"{document.id}\n{hit.set}\n{hit.task_id}".encode(errors="replace"))
-        _draw(report, document, hit, lot.hexdigest())
+    if hits and _is_drawn(report, lot):
+        _draw(report, document, hits[0], lot)
+
+
+def _is_drawn(report: Report, lot: str) -> bool:
+    """Whether a lot is among the smallest so far."""
+    return len(report.samples) < SAMPLES or lot <= report.samples[-1].lot
 
 
 def _draw(report: Report, document: Document, hit: Hit, lot: str) -> None:
-    """Keep the hit if its lot is among the smallest."""
-    if len(report.samples) >= SAMPLES and lot > report.samples[-1].lot:
-        return
     line = document.text.splitlines()[hit.line - 1 : hit.line]
     shown = line[0].strip()[:_CONTEXT] if line else ""
     sample = Sample(lot, document.id, hit.line, hit.set, hit.task_id, hit.gram, hit.drops, shown)

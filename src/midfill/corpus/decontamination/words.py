@@ -13,6 +13,7 @@ from functools import cache
 Marks = tuple[tuple[str, str], ...]  # what opens a comment and what closes it; "": the line's end
 
 _WORD = re.compile(r"\w+")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s<>\"']+")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _AROUND = 2000  # characters on each side of a hyphenated word, far more than a gram is long
 # A word that a line of text was hyphenated in; the mark of a comment may begin the next line.
@@ -36,6 +37,18 @@ def words(text: str) -> list[str]:
 def is_informative(word: str) -> bool:
     """Whether a word has two characters or more and a letter."""
     return len(word) > 1 and any(map(str.isalpha, word))
+
+
+def in_addresses(text: str) -> list[bool]:
+    """Of each word of a text, whether it stands in an address of the web."""
+    text = fold(text)
+    inside = [hit.span() for hit in _ADDRESS.finditer(text)]
+    at, told = 0, []
+    for word in _WORD.finditer(text):
+        while at < len(inside) and inside[at][1] <= word.start():
+            at += 1
+        told.append(at < len(inside) and inside[at][0] <= word.start())
+    return told
 
 
 def numbered(text: str) -> list[tuple[str, int]]:

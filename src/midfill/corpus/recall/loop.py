@@ -51,6 +51,10 @@ class Round:
         """New pages among the collected."""
         return self.new / max(len(self.collected), 1)
 
+    def stopped(self, config: RecallConfig) -> bool:
+        """Whether it found so little that no other round follows by itself."""
+        return self.new < config.stop_share * len(self.collected)
+
 
 def recall(
     pages: Iterable[Page],
@@ -66,9 +70,13 @@ def recall(
 
     `seed` are addresses of known good pages; a host, owner or folder stands for all below it.
     `unique` leaves out near-duplicates (the repositories' own stage serves). All pages' words are
-    held in memory, 8 bytes a word. Raises CorpusError where the seed names no page.
+    held in memory, 8 bytes a word. `annotations` also count for the last of `done`: what they take
+    of its domains joins the seed, so that a person may decide between two rounds. Raises
+    CorpusError where the seed names no page.
     """
-    if done and done[-1].last:
+    if done and (
+        done[-1].number >= config.rounds or (done[-1].stopped(config) and not annotations)
+    ):
         return
     kept = one_per_url(pages)
     kept = list(unique(kept)) if unique else kept
@@ -85,6 +93,11 @@ def recall(
     before = done[-1].total if done else first
     for round_ in done:
         rules = rules.and_also(round_.accepted)
+    if done:
+        joining = web.joining(done[-1].domains, done[-1].collected, rules)
+        if done[-1].stopped(config) and joining <= known:
+            return
+        known |= joining
     for number in range(len(done) + 1, config.rounds + 1):
         made = web.round(number, known, before, rules, config)
         yield made
@@ -150,7 +163,7 @@ class _Web:
         )
         accepted = [] if config.accept is None else accept(proposals, config.accept)
         rules = rules.and_also(accepted)
-        joining = {url for url, _ in inside if url not in collected and rules.takes(url)}
+        joining = self.joining(domains, collected, rules)
         new = len(collected - before)
         return Round(
             number=number,
@@ -166,6 +179,17 @@ class _Web:
             accepted=tuple(accepted),
             last=number == config.rounds or new < config.stop_share * len(collected),
             classifier=model.first,
+        )
+
+    def joining(
+        self, domains: Iterable[str], collected: frozenset[str], rules: Annotations
+    ) -> frozenset[str]:
+        """Pages of chosen domains that a rule takes and the classifier has missed."""
+        chosen = set(domains)
+        return frozenset(
+            url
+            for url, domain in self.domains.items()
+            if domain in chosen and url not in collected and rules.takes(url)
         )
 
     def _train(self, number: int, seed: frozenset[str], config: RecallConfig) -> "_Model":
