@@ -13,6 +13,8 @@
 Everything else that is raised is a bug and keeps its traceback.
 """
 
+from typing import Any
+
 
 class UserError(Exception):
     """A mistake the user can mend; the command line prints it as three lines and exits with 2."""
@@ -23,8 +25,19 @@ class UserError(Exception):
         self.why = why
         self.fix = fix
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it travels between processes: keyword arguments would be lost."""
+        return _again, (type(self), self.what, self.why, self.fix, self.__dict__)
+
     def __str__(self) -> str:
         return f"{self.what}\n  why: {self.why}\n  fix: {self.fix}"
+
+
+def _again(kind: type[UserError], what: str, why: str, fix: str, more: dict[str, Any]) -> UserError:
+    """The error on the other side of a pipe."""
+    error = kind(what, why=why, fix=fix)
+    error.__dict__.update(more)
+    return error
 
 
 class ConfigError(UserError):

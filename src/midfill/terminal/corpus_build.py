@@ -1,8 +1,9 @@
 """`midfill corpus build` and `report`: from what was typed to a build, and what is printed of it."""
 
+import contextlib
 import json as json_module
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -40,13 +41,10 @@ def build_corpus(wanted: Wanted, *, json: bool, quiet: bool) -> int:
 
     config = config_of(wanted)
     with show.progress(quiet=quiet) as report:
-        built = build(
-            config,
-            wanted.out,
-            executor_of(wanted),
-            benchmarks=benchmarks(),
-            report=report or silent,
-        )
+        with executor_of(wanted) as executor:
+            built = build(
+                config, wanted.out, executor, benchmarks=benchmarks(), report=report or silent
+            )
         numbers = write_report(wanted.out)
     if json:
         show.as_json({"out": str(wanted.out), **built, "report": numbers})
@@ -55,18 +53,20 @@ def build_corpus(wanted: Wanted, *, json: bool, quiet: bool) -> int:
     return 0
 
 
-def executor_of(wanted: Wanted) -> "Executor":
+@contextlib.contextmanager
+def executor_of(wanted: Wanted) -> "Iterator[Executor]":
     """Where the tasks run. Raises ResourceError where a cluster cannot be used."""
     from midfill.corpus.pipeline.local import Local
 
     if wanted.cluster is None:
-        return Local(wanted.workers, wanted.worker_memory and wanted.worker_memory << 20)
+        yield Local(wanted.workers, wanted.worker_memory and wanted.worker_memory << 20)
+        return
     from midfill.corpus.pipeline.cluster import Cluster
 
-    cluster = Cluster(wanted.cluster, wanted.workers or len(os.sched_getaffinity(0)))
-    wanted.out.mkdir(parents=True, exist_ok=True)
-    cluster.check(wanted.out)
-    return cluster
+    with Cluster(wanted.cluster, wanted.workers) as cluster:
+        wanted.out.mkdir(parents=True, exist_ok=True)
+        cluster.check(wanted.out)
+        yield cluster
 
 
 def show_report(folder: Path, *, json: bool, quiet: bool) -> int:
