@@ -288,3 +288,22 @@ def test_nothing_tells_a_secret(caplog: pytest.LogCaptureFixture, capfd: pytest.
         out = capfd.readouterr()
         for text in (shown, out.out, out.err, caplog.text):
             assert value_of(kind, secret) not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "assert repo.password == s3cr3tPass9\n",
+        "self.token = kJ8sdf98sdfJHsdf9Ksdf82\n",
+    ],
+)
+def test_an_expression_is_no_secret(text: str):
+    assert mask(text).text == text
+
+
+def test_a_key_ends_with_its_string():
+    body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ"
+    text = f'key = """-----BEGIN PRIVATE KEY-----\n{body}\n"""\nx = 5\ny = 6\n'
+    masked = mask(text).text
+    assert body not in masked
+    assert masked.endswith('"""\nx = 5\ny = 6\n')

@@ -46,6 +46,8 @@ def build_corpus(wanted: Wanted, *, json: bool, quiet: bool) -> int:
                 config, wanted.out, executor, benchmarks=benchmarks(), report=report or silent
             )
         numbers = write_report(wanted.out)
+    if not built["tokens"]["train"]:
+        show.note("warning: nothing is left to train on; report.html says why", quiet=quiet)
     if json:
         show.as_json({"out": str(wanted.out), **built, "report": numbers})
         return 0

@@ -1,5 +1,6 @@
 """One build of a corpus: its sources and the configurations of all its stages."""
 
+import datetime
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -15,6 +16,7 @@ from midfill.config.corpus.duplicates import Duplicates
 from midfill.config.corpus.quality import QualityConfig
 from midfill.config.corpus.rules import RulesConfig
 from midfill.config.corpus.sources import Fetching, ReadLimits
+from midfill.errors import ConfigError
 
 Kind = Literal["folder", "repository", "git", "archives", "packages", "table", "pages"]
 
@@ -62,5 +64,14 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         """Refuse parts in which nothing fits."""
         number(self, "part_bytes", 1 << 16)
+        if self.created_before is not None:
+            try:
+                datetime.date.fromisoformat(self.created_before)
+            except ValueError as error:
+                raise ConfigError(
+                    f"created_before is {self.created_before!r}",
+                    why=str(error),
+                    fix="give a date such as 2023-11-01",
+                ) from error
         number(self, "kept_samples", 0)
         number(self, "label_share", 0, 1)

@@ -59,7 +59,7 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         """Refuse vocabularies that no byte-level tokenizer can have."""
-        number(self, "vocabulary", 300)
+        number(self, "vocabulary", 300, 1 << 24)
         number(self, "sample_bytes", 1)
 
 

@@ -9,6 +9,7 @@ trace in the result.
 """
 
 import contextlib
+import difflib
 import itertools
 import platform
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from midfill.config.corpus.build import CorpusConfig
 from midfill.config.override import as_data
 from midfill.corpus.decontamination import Index
 from midfill.corpus.duplicates.run import parameters
+from midfill.corpus.languages import LANGUAGES, OUTSIDE
 from midfill.corpus.pipeline import dedupe, model
 from midfill.corpus.pipeline.clean import CleanTask, clean_part
 from midfill.corpus.pipeline.encode import Encoder
@@ -36,7 +38,7 @@ from midfill.corpus.pipeline.sharding import write_shards
 from midfill.corpus.sources.opened import opened
 from midfill.corpus.sources.source import Reference
 from midfill.corpus.whole import write_json
-from midfill.errors import ConfigError, CorpusError
+from midfill.errors import ConfigError, CorpusError, ResourceError
 from midfill.hub.progress import Progress, Report, silent
 from midfill.tokenizer.tokenizer import Tokenizer
 from midfill.version import __version__
@@ -56,10 +58,25 @@ def build(
 
     `benchmarks` is the folder of benchmarks, beside those that were pulled. Raises UserError.
     """
+    out = out.absolute()
+    try:
+        return _build(config, out, executor, benchmarks, report)
+    except OSError as error:
+        raise ResourceError(
+            f"the build in {out} cannot go on",
+            why=f"{error.strerror or error}: {error.filename or out}",
+            fix="give an --out that can be written, with room; then the same command goes on",
+        ) from error
+
+
+def _build(
+    config: CorpusConfig, out: Path, executor: Executor, benchmarks: Path | None, report: Report
+) -> Note:
     out.mkdir(parents=True, exist_ok=True)
     runner = Runner(config=config, out=out, executor=executor, report=report)
     with _alone(out):
         check(config)
+        _refuse_inside(config, out)
         for left_behind in out.rglob("*.part"):  # by a build that was killed
             left_behind.unlink()
         write_json(out / RUN, record(config))
@@ -176,6 +193,17 @@ def _index(runner: Runner, benchmarks: Path | None) -> tuple[Path, str] | None:
     return path, Index.cached(benchmarks, config, path).digest
 
 
+def _refuse_inside(config: CorpusConfig, out: Path) -> None:
+    """A build inside its own source would read what it wrote."""
+    for source in config.sources:
+        if out.resolve().is_relative_to(Path(source.path).resolve()) and source.kind != "git":
+            raise ConfigError(
+                f"{out} lies inside the source {source.path}",
+                why="the next build would read what this one wrote",
+                fix="give an --out elsewhere",
+            )
+
+
 def check(config: CorpusConfig) -> None:
     """Refuse at once what would be refused after hours. Raises ConfigError, TokenizerError."""
     categories = {source.category for source in config.sources}
@@ -184,6 +212,16 @@ def check(config: CorpusConfig) -> None:
     if config.shards.tokenizer.path is not None:
         tokenizer = Tokenizer.from_folder(Path(config.shards.tokenizer.path))
         Encoder(tokenizer, config.shards.fim, most_tokens=1, seed=0)
+    for name in config.languages:
+        if name != "v1" and name not in LANGUAGES and name not in OUTSIDE:
+            near = difflib.get_close_matches(name, [*LANGUAGES, *OUTSIDE], n=1)
+            raise ConfigError(
+                f"there is no language {name!r}",
+                why="names are those of DeepSeek-Coder-V2's list, and v1 for V1's 87",
+                fix=f"did you mean {near[0]}?"
+                if near
+                else "midfill corpus languages FILE names one",
+            )
     ignored = {
         "decontamination.max_df": config.decontamination and config.decontamination.max_df,
         "rules.filters.characters_per_token": config.rules.filters.characters_per_token,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from midfill.corpus.pipeline.ledger import Ledger
 from midfill.corpus.shards import write_shard
+from midfill.errors import CorpusError
 
 STAGE = "shards"
 
@@ -86,4 +87,11 @@ def _documents(task: MergeTask) -> Iterator[NDArray[Any]]:
     mapped = {i: np.memmap(task.files[i], "<u4", mode="r") for i in used}
     one = task.slices
     for file, start, tokens in zip(one.file, one.start, one.tokens, strict=True):
-        yield mapped[int(file)][int(start) : int(start + tokens)]
+        ids = mapped[int(file)][int(start) : int(start + tokens)]
+        if len(ids) != tokens:
+            raise CorpusError(
+                f"{task.files[int(file)]} is cut off",
+                why=f"it should hold {tokens:,} ids from {start:,} on",
+                fix="remove this file and the .json beside it; the same command makes it again",
+            )
+        yield ids

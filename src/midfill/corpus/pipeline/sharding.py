@@ -155,6 +155,10 @@ def _tokenizer(runner: Runner, judged: Files) -> Path:
     given = None if config.path is None else _digest_of(Path(config.path))
     key = runner.key(config, given, None if given else judged.keys)
 
+    made = runner.ledger.note(TOKENIZER, 0, key)
+    if made is not None and made["sha256"] != _digest_of(folder):  # changed, or gone
+        runner.ledger.forget(TOKENIZER, 0)
+
     def make() -> Note:
         if config.path is not None:
             Tokenizer.from_folder(Path(config.path)).save(folder)

@@ -134,6 +134,9 @@ def _token(text: str, at: int) -> _Span | None:
 
 def _private_key(text: str, start: int, end: int) -> _Span | None:
     """The body of a private key, without the ends of lines around it."""
+    if not text.startswith("-----END", end):  # a string may end sooner than the key
+        quote = re.search(r"[\"'`]", text[start:end])
+        end = start + quote.start() if quote else end
     body = text[start:end]
     letters = re.sub(r"[^A-Za-z0-9+/]", "", body)
     if len(letters) < 32 or len(set(letters)) < 12:  # "..." in a document
@@ -222,6 +225,12 @@ def _is_password(value: str) -> bool:
     return not _stands_in(value) and not (_IDENTIFIER.match(value) and not has_sign)
 
 
+def _is_code(text: str, at: int, before: re.Match[str] | None, more: str) -> bool:
+    """Whether what has no quotes is an expression: behind `==`, or given to an attribute."""
+    start = before.start() if before else at
+    return more.rstrip().endswith("==") or text[start - 1 : start] == "."
+
+
 def _assigned(text: str, at: int) -> _Span | None:
     hit = _ASSIGNMENT.match(text, at)
     if hit is None:
@@ -229,6 +238,8 @@ def _assigned(text: str, at: int) -> _Span | None:
     group = "value" if hit["value"] is not None else "bare"
     value, start, end = hit[group], *hit.span(group)
     before = _NAME_BEFORE.search(text, max(0, at - 40), at)
+    if group == "bare" and _is_code(text, at, before, hit["more"]):
+        return None
     name = (before[0] if before else "") + hit["word"] + hit["more"]
     if _PUBLIC_NAME.search(name) or _TEMPLATE.search(value) or _UUID.match(value):
         return None

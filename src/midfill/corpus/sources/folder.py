@@ -77,6 +77,8 @@ class FolderSource:
 def _measured(base: Path) -> tuple[int, str]:
     """Bytes of the files, as far as they can be counted, and a stamp of names, sizes and times."""
     total, stamps = 0, []
+    if base.is_symlink():  # refused when it is read
+        return 0, ""
     for folder, below, files in os.walk(base):
         below[:] = [name for name in below if name not in _SKIPPED]
         for name in files:
