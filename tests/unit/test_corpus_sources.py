@@ -620,3 +620,19 @@ def test_limits_must_allow_something():
         ReadLimits(file_bytes=0)
     with pytest.raises(ConfigError, match="debian_mirrors"):
         Fetching(debian_mirrors=())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+def test_an_unreadable_folder_costs_itself(tmp_path: Path):
+    for name in ("open", "shut"):
+        (tmp_path / "r" / name).mkdir(parents=True)
+        (tmp_path / "r" / name / "a.py").write_text("x = 1\n")
+    (tmp_path / "r" / "shut").chmod(0)
+    try:
+        source = FolderSource(path=str(tmp_path))
+        (reference,) = source.references()
+        found = source.read(reference, ReadLimits())
+    finally:
+        (tmp_path / "r" / "shut").chmod(0o700)
+    assert [document.path for document in found.documents] == ["open/a.py"]
+    assert [(one.path, one.drop.reason) for one in found.unread] == [("shut", "unreadable")]

@@ -15,59 +15,19 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from midfill.config.corpus.sources import Fetching
 from midfill.corpus.sources import indexes
 from midfill.corpus.sources.indexes import Refusal
+from midfill.corpus.sources.packed import PackedFile, Wanted
 from midfill.errors import DownloadError, ResourceError
 from midfill.hub.progress import Progress, Report
 from midfill.hub.store import BLOCK, cache_folder
 from midfill.version import __version__
 
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}  # answers after which the index may do better
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackedFile:
-    """One file on an index, pinned by at least one checksum (hexadecimal)."""
-
-    filename: str  # in the cache, too
-    size: int | None  # bytes; None: not known
-    sha256: str | None
-    sha512: str | None = None
-    url: str | None = None  # where it lies, instead of asking the index
-    pool: str | None = None  # its path on a Debian mirror
-
-    @property
-    def algorithm(self) -> str:
-        """The checksum that is compared."""
-        return "sha256" if self.sha256 else "sha512"
-
-    @property
-    def digest(self) -> str:
-        """Its value."""
-        return self.sha256 or self.sha512 or ""
-
-    def row(self) -> list[Any]:
-        """What is needed to find and check the file in the cache."""
-        return [self.filename, self.size, self.sha256, self.sha512]
-
-    @classmethod
-    def of(cls, row: Sequence[Any]) -> "PackedFile":
-        """The inverse of `row`."""
-        return cls(filename=row[0], size=row[1], sha256=row[2], sha512=row[3])
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file to fetch, and where it is listed."""
-
-    index: str
-    name: str  # of the package
-    file: PackedFile
 
 
 def cached(index: str, filename: str, fetching: Fetching) -> Path:

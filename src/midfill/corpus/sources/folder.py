@@ -65,7 +65,7 @@ class FolderSource:
             return unread(reference, 0, names.link(base.name, os.fsencode(base.readlink())))
         collector = Collector(reference, limits, "folder")
         try:
-            for path, entry in _files(base, limits):
+            for path, entry in _files(base, limits, collector):
                 _take(path, entry, collector)
         except Refused as refused:
             return unread(reference, 0, refused.drop)
@@ -92,13 +92,22 @@ def _measured(base: Path) -> tuple[int, str]:
     return total, hashlib.sha256(b"\n".join(sorted(stamps))).hexdigest()
 
 
-def _files(base: Path, limits: ReadLimits) -> Iterator[tuple[bytes, "os.DirEntry[bytes]"]]:
+def _files(
+    base: Path, limits: ReadLimits, collector: Collector
+) -> Iterator[tuple[bytes, "os.DirEntry[bytes]"]]:
     """Everything but folders, with its path from `base`; deeper folders than allowed come once."""
     waiting = [b""]
     seen = 0
     while waiting:
         inside = waiting.pop()
-        with os.scandir(os.path.join(os.fsencode(base), inside)) as found:  # noqa: PTH118
+        try:
+            opened = os.scandir(os.path.join(os.fsencode(base), inside))  # noqa: PTH118
+        except OSError as error:
+            if not inside:
+                raise
+            collector.refuse(inside[:-1], 0, Drop("unreadable", error.strerror))
+            continue
+        with opened as found:
             for entry in found:
                 seen += 1
                 if seen > limits.members:

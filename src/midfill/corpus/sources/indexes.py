@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from midfill.config.corpus.sources import Fetching
 
 if TYPE_CHECKING:
-    from midfill.corpus.sources.fetch import Wanted
+    from midfill.corpus.sources.packed import Wanted
 
 _SIMPLE = "application/vnd.py" + "pi.simple.v1+json, text/html;q=0.5"
 _PIP = "py" + "pi.org"

@@ -22,7 +22,7 @@ from midfill.corpus.record import Drop, Repository
 from midfill.corpus.sources import fetch
 from midfill.corpus.sources.archive import PACKED, missing, read_archive
 from midfill.corpus.sources.collect import unread
-from midfill.corpus.sources.fetch import PackedFile
+from midfill.corpus.sources.packed import PackedFile, Wanted
 from midfill.corpus.sources.source import Reference
 from midfill.errors import CorpusError
 from midfill.hub.progress import Report, silent
@@ -76,7 +76,7 @@ class PackageList:
     def prepare(self, report: Report = silent) -> None:
         """Fetch every file that is not in the cache yet. Raises DownloadError, ResourceError."""
         wanted = [(package.index, package.name, package.file) for package in self.packages()]
-        fetch.fetch_all([fetch.Wanted(*each) for each in wanted], self.fetching, report)
+        fetch.fetch_all([Wanted(*each) for each in wanted], self.fetching, report)
 
     def references(self) -> Iterator[Reference]:
         """Each package, in the order of the list."""
