@@ -75,7 +75,7 @@ def package() -> Iterator[Path]:
         Path(folder).chmod(0o755)
         copy = Path(folder, "midfill")
         shutil.copytree(ours / "sandbox", copy / "sandbox", ignore=shutil.ignore_patterns("*.pyc"))
-        for name in ("__init__.py", "errors.py"):
+        for name in ("__init__.py", "errors.py", "version.py"):
             shutil.copy(ours / name, copy)
         yield copy
 
