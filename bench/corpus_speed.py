@@ -80,7 +80,7 @@ def ours(config: Any, out: Path) -> dict[str, Any]:
     benchmarks = os.environ.get("MIDFILL_DATA")
     with contextlib.suppress(Done):
         build(config, out, Local(1), benchmarks=benchmarks and Path(benchmarks), report=report)
-    ledger = Ledger(out / "work")
+    ledger = Ledger(out / "stages")
     read = sum(
         size
         for note in ledger.notes("clean")

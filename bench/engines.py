@@ -364,7 +364,7 @@ def measure(arguments: argparse.Namespace, engine: str, scratch: Path, address: 
         out = scratch / f"{engine}-{parts}"
         request = common | {"what": "build", "part_bytes": PARTS[parts], "out": str(out)}
         answer = ask(request | {"stage": str(stage)}, leaders, arguments.limit)
-        made = len(list((out / "work" / "clean").glob("[0-9]*.json")))
+        made = len(list((out / "stages" / "clean").glob("[0-9]*.json")))
         say(engine=engine, test="build", parts=made, **answer, load=os.getloadavg()[0])
     if nodes and arguments.kill:
         stage.unlink(missing_ok=True)
@@ -378,7 +378,7 @@ def measure(arguments: argparse.Namespace, engine: str, scratch: Path, address: 
     say(engine=engine, test="poison", **ask(common | {"what": "poison"}, leaders, 120))
     tables = scratch / "tables"
     if not tables.exists():
-        write_tables(scratch / f"local-{arguments.parts[-1]}" / "work", tables)
+        write_tables(scratch / f"local-{arguments.parts[-1]}" / "stages", tables)
     for key in ("repository", "band", "domain"):
         request = common | {"what": "group", "table": str(tables / key), "key": key}
         say(engine=engine, test="group", key=key, **ask(request, leaders, arguments.limit))

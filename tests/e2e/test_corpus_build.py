@@ -218,7 +218,7 @@ def test_a_change_and_its_return_leave_no_trace(
     out = tmp_path / "corpus"
     shutil.copytree(built[0], out)
     build(repositories, out, "--set", "quality=null", "--set", "documents.order=path")
-    for note in (out / "work" / "tokens-0").glob("*.json"):
+    for note in (out / "stages" / "tokens-0").glob("*.json"):
         note.unlink()
     assert build(repositories, out)["digest"] == built[1]["digest"]
 

@@ -79,7 +79,7 @@ def local(repositories: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """The shards of the same build by this process alone."""
     out = tmp_path_factory.mktemp("local") / "corpus"
     build(small(repositories), out, Local(1))
-    assert len(list((out / "work" / "clean").glob("[0-9]*.json"))) >= 4
+    assert len(list((out / "stages" / "clean").glob("[0-9]*.json"))) >= 4
     return shards(out)
 
 

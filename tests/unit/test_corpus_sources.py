@@ -618,8 +618,8 @@ def test_the_shared_lists_can_be_used(data: Path):
 def test_limits_must_allow_something():
     with pytest.raises(ConfigError, match="file_bytes is 0"):
         ReadLimits(file_bytes=0)
-    with pytest.raises(ConfigError, match="debian_mirrors"):
-        Fetching(debian_mirrors=())
+    with pytest.raises(ConfigError, match="connections is 0"):
+        Fetching(connections=0)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")

@@ -35,20 +35,11 @@ class Fetching:
     file_bytes: int = 512 * MIB  # of one fetched file
     offline: bool = False  # only what lies in the cache
     cache: str | None = None  # folder with one folder per index; None: `corpus` in our own cache
-    debian_mirrors: tuple[str, ...] = (
-        "https://deb.debian.org/debian",
-        "https://snapshot.debian.org/archive/debian/20250520T000000Z",  # once a release has moved
-    )
+    debian_mirrors: tuple[str, ...] = ()  # base addresses; none: those that apt is configured with
 
     def __post_init__(self) -> None:
         """Refuse what would fetch nothing."""
         _at_least_one(self)
-        if not self.debian_mirrors:
-            raise ConfigError(
-                "debian_mirrors is empty",
-                why="files of Debian lists are fetched from the first mirror that has them",
-                fix="give one base address, or leave debian_mirrors out",
-            )
 
 
 def _at_least_one(config: ReadLimits | Fetching) -> None:

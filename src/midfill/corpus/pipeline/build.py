@@ -188,7 +188,7 @@ def _index(runner: Runner, benchmarks: Path | None) -> tuple[Path, str] | None:
     if config is None:
         return None
     runner.report(Progress(label="reading benchmarks", done_bytes=0))
-    path = runner.out / "work" / "benchmarks.npz"
+    path = runner.out / "stages" / "benchmarks.npz"
     path.parent.mkdir(exist_ok=True)
     return path, Index.cached(benchmarks, config, path).digest
 

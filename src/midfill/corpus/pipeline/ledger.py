@@ -1,8 +1,8 @@
 """What of a build is done: a task is done when its note lies beside what it wrote.
 
     OUT/run.json                the whole configuration, seed and versions
-    OUT/work/<stage>/00000.*    what task 0 of a stage wrote, under their own names when whole
-    OUT/work/<stage>/00000.json its note: counts, and a key of what it was made from; written last
+    OUT/stages/<stage>/00000.*    what task 0 of a stage wrote, under their own names when whole
+    OUT/stages/<stage>/00000.json its note: counts, and a key of what it was made from; written last
 
 A note goes before its task is done again, so a killed build leaves at most files without a note, or
 under temporary names; both are written anew. A task whose key has changed is done again.

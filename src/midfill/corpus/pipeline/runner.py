@@ -63,7 +63,7 @@ class Runner:
     @property
     def ledger(self) -> Ledger:
         """What is done."""
-        return Ledger(self.out / "work")
+        return Ledger(self.out / "stages")
 
     def key(self, *used: object) -> str:
         """The key of a task that is made from these, by this code."""

@@ -54,7 +54,7 @@ def collect(out: Path) -> dict[str, Any]:
             why=str(error),
             fix=f"midfill corpus build CONFIG --out {out}",
         ) from error
-    ledger = Ledger(out / "work")
+    ledger = Ledger(out / "stages")
     counts = Counts()
     for stage in _STAGES:
         for note in ledger.notes(stage):
@@ -248,7 +248,7 @@ def orders(ledger: Ledger) -> Row:
 
 def samples(out: Path) -> Iterator[Row]:
     """Dropped files to read: some of each reason, the same however the work was divided."""
-    ledger = Ledger(out / "work")
+    ledger = Ledger(out / "stages")
     for stage in _STAGES:
         kept: defaultdict[str, list[tuple[bytes, Row]]] = defaultdict(list)
         for path in ledger.outputs(stage, ".dropped.parquet"):

@@ -25,10 +25,10 @@ from midfill.config.corpus.sources import Fetching
 if TYPE_CHECKING:
     from midfill.corpus.sources.packed import Wanted
 
-_SIMPLE = "application/vnd.py" + "pi.simple.v1+json, text/html;q=0.5"
-_PIP = "py" + "pi.org"
-_NPM = "registry.npm" + "js.org"
-_PIP_S = 20  # seconds that pip may take to print its configuration
+_SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+_ASK_S = 20  # seconds that pip or npm may take to print what it is configured with
+_PIP_DEFAULT = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+_APT = re.compile(r"^(?:URIs:|deb(?:-src)?\s+(?:\[[^\]]*\]\s*)?)\s*(https?://\S+)", re.MULTILINE)
 
 Text = Callable[[str, str], tuple[bytes, str, str]]
 
@@ -55,7 +55,8 @@ class Indexes:
             yield from self._npm(wanted.name, wanted.file.filename)
         elif wanted.index == "debian":
             pool = urllib.parse.quote(wanted.file.pool or "")
-            yield from (f"{base.rstrip('/')}/{pool}" for base in self._fetching.debian_mirrors)
+            mirrors = self._fetching.debian_mirrors or debian_mirrors()
+            yield from (f"{base.rstrip('/')}/{pool}" for base in mirrors)
         else:
             yield from self._simple(wanted.name, wanted.file.filename)
 
@@ -128,14 +129,7 @@ class _Anchors(html.parser.HTMLParser):
 @functools.cache
 def _pip_settings() -> dict[str, str]:
     """pip's configuration from its files and PIP_ variables, without its sections."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PIP_S, stdin=subprocess.DEVNULL
-        )
-        listed = done.stdout if done.returncode == 0 else ""
-    except (OSError, subprocess.SubprocessError):
-        listed = ""
+    listed = _answer(sys.executable, "-m", "pip", "config", "list")
     order = {"global": 0, "install": 1, "download": 1, ":env:": 2}
     found: dict[str, tuple[int, str]] = {}
     for line in listed.splitlines():
@@ -155,8 +149,35 @@ def _pip_settings() -> dict[str, str]:
 def pip_indexes() -> list[str]:
     """The addresses of the indexes that pip is configured with, the main one first."""
     settings = _pip_settings()
-    main = settings.get("index" + "-url", f"https://{_PIP}/simple")
-    return [main, *settings.get("extra-" + "index" + "-url", "").split()]
+    main = settings.get("index-url") or _answer(sys.executable, "-c", _PIP_DEFAULT).strip()
+    if not main:
+        raise Refusal("pip does not say which index it uses")
+    more = [text for option, text in settings.items() if option.startswith("extra-")]
+    return [main, *" ".join(more).split()]
+
+
+@functools.cache
+def _answer(*command: str) -> str:
+    """What a program prints; nothing where it is missing or fails."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_ASK_S, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+@functools.cache
+def debian_mirrors() -> tuple[str, ...]:
+    """The mirrors that apt is configured with, each once."""
+    folder = Path("/etc/apt")
+    files = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
+    texts = [file.read_text("utf-8", "replace") for file in files if file.is_file()]
+    found = tuple(dict.fromkeys(url for text in texts for url in _APT.findall(text)))
+    if not found:
+        raise Refusal("apt has no mirror here: set fetching.debian_mirrors")
+    return found
 
 
 def certificates() -> str | None:
@@ -169,7 +190,10 @@ def npm_registry() -> str:
     """The address of npm's registry, as npm is configured by its variable or the user's .npmrc."""
     spellings = ("npm_config_registry", "NPM_CONFIG_REGISTRY")  # npm takes both
     stated = next((os.environ[name] for name in spellings if os.environ.get(name)), None)
-    return (stated or _npmrc() or f"https://{_NPM}").rstrip("/")
+    found = stated or _npmrc() or _answer("npm", "config", "get", "registry").strip()
+    if not found:
+        raise Refusal("npm does not say which registry it uses: set npm_config_registry")
+    return found.rstrip("/")
 
 
 def _npmrc() -> str | None:
