@@ -29,6 +29,7 @@ from midfill.terminal.options import (
     Seed,
     flat,
 )
+from midfill.terminal.tokenizer import app as tokenizer
 
 app = typer.Typer(
     name="midfill",
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 
 app.add_typer(corpus)
+app.add_typer(tokenizer)
 
 # Click's base class, wherever typer keeps its click.
 UsageProblem: Any = typer.BadParameter.__mro__[2]
@@ -397,7 +399,10 @@ def run(
 def evaluate(
     benchmark: Annotated[
         str | None,
-        typer.Argument(metavar="BENCHMARK", help="Such as humaneval; paper: the papers' tables."),
+        typer.Argument(
+            metavar="BENCHMARK",
+            help="Such as humaneval; bits: bits per byte; paper: the papers' tables.",
+        ),
     ] = None,
     model: Model = None,
     *,
@@ -425,6 +430,7 @@ def evaluate(
     nothing is known about some answer, because the machine or the server failed.
     """
     from midfill.terminal import evaluate as run
+    from midfill.terminal.evaluate_bits import BITS, bits
 
     if compare is not None:
         return run.compare(*compare, out=scoring.out, json=json)
@@ -435,6 +441,8 @@ def evaluate(
     )
     if benchmark == run.PAPER:
         return run.paper(model, wanted)
+    if benchmark == BITS:
+        return bits(model, wanted)
     return run.evaluate(benchmark, model, wanted)
 
 

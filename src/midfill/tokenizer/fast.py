@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, pre_tokenizers
 
-from midfill.tokenizer.pretokenize import _GPT2, _QWEN2
+from midfill.tokenizer.pretokenize import GPT2, QWEN2
 from midfill.tokenizer.tokenizer import Tokenizer
 from midfill.tokenizer.vocabulary import byte_alphabet, refuse_surrogates
 
@@ -35,7 +35,7 @@ _NONE = 0xFFFFFFFF  # a byte that the vocabulary lacks
 _RUN, _TRAILING, _GPT2_RULE, _QWEN2_RULE = range(4)
 _KNOWN_BITS = {r"\s": 1, r"\p{L}": 2, r"\p{N}": 4, r"[\r\n]": 8}
 _BITS = 16
-_WHOLE = {_GPT2: _GPT2_RULE, _GPT2 + r"|\s+": _GPT2_RULE, _QWEN2: _QWEN2_RULE}
+_WHOLE = {GPT2: _GPT2_RULE, GPT2 + r"|\s+": _GPT2_RULE, QWEN2: _QWEN2_RULE}
 _FORM = re.compile(r"(\\s\?)?(\\p\{\w+\}|\[(?:[^\[\]\\&]|\\[^pPdDwWsShHbB]|\\p\{\w+\})+\])(\+?)")
 # Every assigned character lies below the first, or among the tags and selectors.
 _ASSIGNED = (*range(0xD800), *range(0xE000, 0x34000), *range(0xE0000, 0xE1000))

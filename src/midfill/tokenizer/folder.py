@@ -4,6 +4,7 @@ The BPE itself goes through the `tokenizers` library; its added tokens, post-pro
 are taken out, because sentinels, bos and decoding are ours.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from midfill.errors import TokenizerError
 from midfill.tokenizer.special import DEEPSEEK_BOS, AddedToken, Kind
 from midfill.tokenizer.vocabulary import Vocabulary, damaged, is_id, is_text, pairs, require
 
+FILES = ("tokenizer.json", "tokenizer_config.json")  # that `write` writes
 _NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", bool: "true or false"}
 
@@ -211,8 +213,18 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
+def digest(folder: Path) -> str:
+    """SHA-256 of what `write` wrote: equal ones give equal ids."""
+    whole = hashlib.sha256()
+    for path in (folder / name for name in FILES):
+        whole.update(path.read_bytes() if path.exists() else b"-")
+    return whole.hexdigest()
+
+
 def _write_json(path: Path, data: object) -> None:
-    path.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

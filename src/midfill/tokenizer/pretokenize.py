@@ -26,8 +26,8 @@ _CASED = (
     "1E900-1E943 "
 )
 _CJK = "[一-龥ࠀ-一가-\ud7ff]+"
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
-_QWEN2 = (
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
+QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -61,10 +61,10 @@ def _deepseek_llm() -> list[str]:
 _KNOWN: dict[str, Callable[[], list[str]]] = {
     "deepseek-coder": _deepseek_coder,
     "deepseek-llm": _deepseek_llm,
-    "qwen2": lambda: [_QWEN2],
-    "smollm": lambda: [r"\p{N}", _GPT2],
-    "gpt-2": lambda: [_GPT2],
-    "default": lambda: [r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+    "qwen2": lambda: [QWEN2],
+    "smollm": lambda: [r"\p{N}", GPT2],
+    "gpt-2": lambda: [GPT2],
+    "default": lambda: [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
 }
 _SYNONYMS = {
     "starcoder": "smollm",
