@@ -25,6 +25,7 @@ from midfill.config.corpus.recall import RecallConfig
 from midfill.corpus.quality.classifier import Words, hash_ids
 from midfill.corpus.recall.loop import Round, recall
 from midfill.corpus.recall.pages import Page, domain_of, normal_url
+from midfill.corpus.recall.unique import one_per_url
 from midfill.corpus.recall.words import ToWords, space_words
 
 SEEDS = {  # packages whose pages are known before the first round
@@ -92,7 +93,7 @@ def run(
     seed = [f"{package}.example" for package in SEEDS[topic]]
     start, rows = time.perf_counter(), []
     row_of = partial(as_row, topic, name, truth)
-    for made in recall(pages, seed, config, words):
+    for made in recall(one_per_url(pages), seed, config, words):
         row = row_of(made) | {"seconds": round(time.perf_counter() - start, 1)}
         rows.append(row)
         print(json.dumps(row | {"load": os.getloadavg()[0]}), flush=True)

@@ -235,6 +235,20 @@ def test_a_lost_shard_is_written_again(
     assert lost.read_bytes() == whole
 
 
+def test_the_report_verifies_shards(built: tuple[Path, dict], tmp_path: Path):
+    out = tmp_path / "corpus"
+    shutil.copytree(built[0], out)
+    assert run("corpus", "report", out, "--verify", "--quiet").returncode == 0
+    shard = out / "shards" / "train-00000.bin"
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 1
+    shard.write_bytes(data)
+    assert run("corpus", "report", out, "--quiet").returncode == 0
+    done = run("corpus", "report", out, "--verify", "--quiet")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {shard} is damaged\n  why: its SHA-256")
+
+
 def test_web_pages_are_text(repositories: Path, tmp_path: Path):
     pages = tmp_path / "pages.jsonl"
     chance = random.Random(3)
@@ -300,6 +314,8 @@ def test_a_killed_build_goes_on_to_the_same_bytes(
         (["{repos}", "--set", "documents.order=upwards"], "one of depth_first"),
         (["{repos}", "--set", "document.order=path"], "did you mean documents"),
         (["{repos}", "--source", "zip:x"], "is no source"),
+        (["{repos}", "--worker-memory", "64"], "needs 512 MiB"),
+        (["{repos}", "--set", "limits.ratio=Infinity"], "limits.ratio is 'Infinity'"),
         (["{repos}", "--set", 'shards.mix={"code": 0.5, "math": 0.5}'], "the mix wants 50% math"),
     ],
 )

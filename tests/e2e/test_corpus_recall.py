@@ -86,6 +86,27 @@ def test_the_result_is_a_source_of_a_build(whole: Path):
         assert not [one for each in read for one in each.unread]
 
 
+def test_html_is_recalled_by_what_is_seen_of_it(web: Path, tmp_path: Path):
+    """Markup and scripts, equal in all pages or misleading, change nothing."""
+    rows = [json.loads(line) for line in web.read_text().splitlines()]
+    html = [
+        f"<html><head><script>{' '.join(GOOD)}</script></head><p class=soup>{row['text']}</p></html>"
+        for row in rows
+    ]
+    pages = tmp_path / "html.jsonl"
+    pages.write_text(
+        "".join(
+            json.dumps({"url": row["url"], "html": page}) + "\n"
+            for row, page in zip(rows, html, strict=True)
+        )
+    )
+    arguments = ("--keep", "0.2", "--words", "spaces", "--rounds", "1")
+    assert recalled(tmp_path / "seen", pages, *arguments)["pages"] == 310
+    recalled(tmp_path / "plain", web, *arguments)
+    assert collected(tmp_path / "seen") == collected(tmp_path / "plain")
+    assert "<" not in (tmp_path / "seen" / "pages.jsonl").read_text()
+
+
 def test_a_killed_run_goes_on_and_gives_the_same(web: Path, whole: Path, tmp_path: Path):
     out = tmp_path / "out"
     arguments = (web, "--seed", "docs.example.org", "--out", out, "--keep", "0.2", "--json")

@@ -20,7 +20,7 @@ import itertools
 
 from midfill.engine.native_runner import NativeRunner
 from midfill.model.native import NativeNetwork, can_run
-from midfill.model.packed_weights import packed_weights
+from midfill.model.packed_weights import PackedWeights, packed_weights
 
 LENGTH = 2 * GRID + 90  # two cells that may be expanded, and a tail
 
@@ -36,9 +36,40 @@ def checkpoint(request, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return opened
 
 
-def runner_of(checkpoint: Checkpoint, *, int8: bool = False, pages: int = 40) -> NativeRunner:
-    weights = packed_weights(checkpoint, folder=None)
+@pytest.fixture(scope="module")
+def weights(checkpoint: Checkpoint) -> PackedWeights:
+    return packed_weights(checkpoint, folder=None)
+
+
+def runner_of(
+    checkpoint: Checkpoint, weights: PackedWeights, *, int8: bool = False, pages: int = 40
+) -> NativeRunner:
     return NativeRunner(NativeNetwork(checkpoint.config, weights), pages, int8=int8)
+
+
+@pytest.fixture(scope="module")
+def runner(checkpoint: Checkpoint, weights: PackedWeights) -> NativeRunner:
+    """Room for more than a text of LENGTH; `read` empties the pages that it takes."""
+    return runner_of(checkpoint, weights)
+
+
+@pytest.fixture(scope="module")
+def ids(checkpoint: Checkpoint) -> list[int]:
+    return ids_of(checkpoint, LENGTH)
+
+
+@pytest.fixture(scope="module")
+def by_torch(checkpoint: Checkpoint, ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits by PyTorch, in float32 and in bfloat16."""
+    with torch.inference_mode():
+        wanted = load_network(checkpoint, torch.float32)(torch.tensor([ids]))[0]
+        return wanted, load_network(checkpoint, torch.bfloat16)(torch.tensor([ids]))[0]
+
+
+@pytest.fixture(scope="module")
+def whole(runner: NativeRunner, ids: list[int]) -> torch.Tensor:
+    """Logits by the compiled network, read in one step, the first cell expanded."""
+    return read(runner, ids, expanded=GRID)
 
 
 def ids_of(checkpoint: Checkpoint, count: int, seed: int = 0) -> list[int]:
@@ -75,35 +106,27 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("expanded", [0, 2 * GRID], ids=["absorbed", "expanded"])
-def test_it_computes_what_the_transformer_does(checkpoint: Checkpoint, expanded: int) -> None:
+def test_it_computes_what_the_transformer_does(runner, ids, by_torch, expanded: int) -> None:
     """At least as exactly as PyTorch does in bfloat16, which rounds more often."""
-    ids = ids_of(checkpoint, LENGTH)
-    with torch.inference_mode():
-        wanted = load_network(checkpoint, torch.float32)(torch.tensor([ids]))[0]
-        rounded = load_network(checkpoint, torch.bfloat16)(torch.tensor([ids]))[0]
-    got = read(runner_of(checkpoint), ids, expanded=expanded)
+    wanted, rounded = by_torch
+    got = read(runner, ids, expanded=expanded)
     print(f"{distance(got, wanted):.4f} {distance(rounded, wanted):.4f}")
     assert distance(got, wanted) < distance(rounded, wanted)
 
 
-def test_latents_in_8_bits_cost_little(checkpoint: Checkpoint) -> None:
+def test_latents_in_8_bits_cost_little(checkpoint: Checkpoint, weights, ids, by_torch) -> None:
     """Not twice the distance that PyTorch in bfloat16 has."""
     if checkpoint.config.family != "deepseek_v2":
         pytest.skip("only latents are kept in 8 bits")
-    ids = ids_of(checkpoint, LENGTH)
-    with torch.inference_mode():
-        wanted = load_network(checkpoint, torch.float32)(torch.tensor([ids]))[0]
-        rounded = load_network(checkpoint, torch.bfloat16)(torch.tensor([ids]))[0]
-    got = read(runner_of(checkpoint, int8=True), ids, expanded=GRID)
+    wanted, rounded = by_torch
+    got = read(runner_of(checkpoint, weights, int8=True), ids, expanded=GRID)
     print(f"{distance(got, wanted):.4f} {distance(rounded, wanted):.4f}")
     assert distance(got, wanted) < 2 * distance(rounded, wanted)
 
 
-def test_any_cut_gives_the_same_bits(checkpoint: Checkpoint) -> None:
+def test_any_cut_gives_the_same_bits(runner, ids, whole) -> None:
     """Chunks of any size, over both forms of latent attention; pages in any order."""
-    ids, pick = ids_of(checkpoint, LENGTH), random.Random(7)
-    runner = runner_of(checkpoint)
-    whole = read(runner, ids, expanded=GRID)
+    pick = random.Random(7)
     for count in (1, 5, 40):
         cuts = sorted(pick.sample(range(1, LENGTH), count))
         pages = pick.sample(range(runner.pages), -(-LENGTH // PAGE))
@@ -111,12 +134,12 @@ def test_any_cut_gives_the_same_bits(checkpoint: Checkpoint) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 8, 17])
-def test_alone_and_in_a_batch_the_same_bits(checkpoint: Checkpoint, size: int) -> None:
+def test_alone_and_in_a_batch_the_same_bits(checkpoint: Checkpoint, weights, size: int) -> None:
     """Sequences of all lengths, some read token by token, some in chunks, in the same steps."""
     pick = random.Random(size)
     lengths = [pick.randint(1, 400) for _ in range(size)]
     texts = [ids_of(checkpoint, n, seed) for seed, n in enumerate(lengths)]
-    runner = runner_of(checkpoint, pages=sum(-(-n // PAGE) for n in lengths))
+    runner = runner_of(checkpoint, weights, pages=sum(-(-n // PAGE) for n in lengths))
     expanded = [n // GRID * GRID for n in lengths]
     alone = [read(runner, ids, expanded=e) for ids, e in zip(texts, expanded, strict=True)]
     free = pick.sample(range(runner.pages), runner.pages)
@@ -150,10 +173,8 @@ def test_alone_and_in_a_batch_the_same_bits(checkpoint: Checkpoint, size: int) -
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_any_number_of_threads_gives_the_same_bits(checkpoint: Checkpoint, threads: int) -> None:
-    ids = ids_of(checkpoint, LENGTH)
-    runner, before = runner_of(checkpoint), native.threads()
-    whole = read(runner, ids, expanded=GRID)
+def test_any_number_of_threads_gives_the_same_bits(runner, ids, whole, threads: int) -> None:
+    before = native.threads()
     try:
         native.set_threads(threads)
         assert torch.equal(read(runner, ids, expanded=GRID), whole)
@@ -161,11 +182,9 @@ def test_any_number_of_threads_gives_the_same_bits(checkpoint: Checkpoint, threa
         native.set_threads(before)
 
 
-def test_threads_may_change_while_steps_are_read(checkpoint: Checkpoint) -> None:
+def test_threads_may_change_while_steps_are_read(runner, ids, whole) -> None:
     """As another request's thread does that finds cores idle again: it waits for the step's end."""
-    ids = ids_of(checkpoint, LENGTH)
-    runner, before = runner_of(checkpoint), native.threads()
-    whole, ended = read(runner, ids, expanded=GRID), threading.Event()
+    before, ended = native.threads(), threading.Event()
 
     def keep_changing() -> None:
         for count in itertools.cycle([4, 1, 2, 3]):
@@ -187,11 +206,9 @@ def test_threads_may_change_while_steps_are_read(checkpoint: Checkpoint) -> None
 
 @pytest.mark.parametrize("level", LEVELS[:-1])
 def test_every_instruction_set_computes_the_same_to_rounding(
-    checkpoint: Checkpoint, level: str
+    runner, ids, whole, level: str
 ) -> None:
-    ids, before = ids_of(checkpoint, LENGTH), native.level()
-    runner = runner_of(checkpoint)
-    best = read(runner, ids, expanded=GRID)
+    before = native.level()
     try:
         native.set_level(level)
         other = read(runner, ids, expanded=GRID)
@@ -200,13 +217,13 @@ def test_every_instruction_set_computes_the_same_to_rounding(
         pytest.skip(str(error))
     finally:
         native.set_level(before)
-    assert distance(other, best) < 0.03
+    assert distance(other, whole) < 0.03
 
 
-def test_turned_keys_are_those_of_the_other_positions(checkpoint: Checkpoint) -> None:
+def test_turned_keys_are_those_of_the_other_positions(checkpoint: Checkpoint, weights) -> None:
     """Of the first layer, whose latents and values know nothing of their position."""
     ids = ids_of(checkpoint, 3 * PAGE)
-    runner = runner_of(checkpoint, pages=8)
+    runner = runner_of(checkpoint, weights, pages=8)
     read(runner, ids, expanded=0)
     read(runner, [*ids[:PAGE], *ids[2 * PAGE :]], expanded=0, pages=[4, 5])
     wanted = first_layer(runner, 5)
@@ -215,8 +232,8 @@ def test_turned_keys_are_those_of_the_other_positions(checkpoint: Checkpoint) ->
     torch.testing.assert_close(first_layer(runner, 2), wanted, atol=0.03, rtol=0.02)
 
 
-def test_a_hundred_turns_lose_little(checkpoint: Checkpoint) -> None:
-    runner = runner_of(checkpoint, pages=2)
+def test_a_hundred_turns_lose_little(checkpoint: Checkpoint, weights) -> None:
+    runner = runner_of(checkpoint, weights, pages=2)
     read(runner, ids_of(checkpoint, PAGE), expanded=0)
     before = first_layer(runner, 0)
     for _ in range(50):
@@ -233,9 +250,9 @@ def first_layer(runner: NativeRunner, page: int) -> torch.Tensor:
     return numbers[: len(numbers) // runner.config.layers].clone()
 
 
-def test_what_a_page_held_before_changes_nothing(checkpoint: Checkpoint) -> None:
+def test_what_a_page_held_before_changes_nothing(checkpoint: Checkpoint, weights) -> None:
     ids = ids_of(checkpoint, 70)
-    runner = runner_of(checkpoint)
+    runner = runner_of(checkpoint, weights)
     whole = read(runner, ids, expanded=0)
     read(runner, ids_of(checkpoint, LENGTH, 9), expanded=0)
     for page in range(2):

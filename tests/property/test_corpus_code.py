@@ -5,7 +5,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from midfill.corpus.dependencies import c, csharp, perl, php, rust, shell, swift, words
+from midfill.corpus.dependencies import (
+    c,
+    csharp,
+    dart,
+    haskell,
+    perl,
+    php,
+    rust,
+    shell,
+    swift,
+    words,
+)
 from midfill.corpus.dependencies.csharp import _KINDS
 from midfill.corpus.dependencies.shell import _WORDS
 from midfill.corpus.dependencies.words import (
@@ -132,8 +143,12 @@ def test_comments(text: str, comments: Comments):
 @given(texts, st.sampled_from(["//", "--", "#", "中"]))
 @example('Foo "Bar Baz" Bar // Foo Zip', "//")
 @example("fooBar Foo_é fooBar2", "//")
+@example("A /B/C //D\nA /\n/B E", "//")
+@example('A" B "C\n"D" E', "//")
+@example("A中B C\nA", "中")
 @example("//" + " " * 398 + "Foo", "//")
 @example("//" + " " * 399 + "Foo", "//")
+@example("A" + " " * 300 + "// B" + " " * 96 + "C D", "//")
 def test_capitalised(text: str, line: str):
     assert native.capitalised(text, line) == plain_capitalised(text, line)
 
@@ -165,18 +180,29 @@ STATEMENTS += [
     '\nif x; then . "$(dirname "$0")/b"',
     "; source c && . d",
 ]
+STATEMENTS += ["\nglobal using A.B;", "\n using static A;", "\nusing B = C;", "\nimport 'a.dart'"]
+STATEMENTS += ["\nmodule A where", "\nimport qualified B", "{# import C", "\nopen import D"]
+STATEMENTS += [
+    "\n@main struct A",
+    "\npublic final class B",
+    "\npub struct C",
+    "\nmod d;",
+    "\n#[e] ",
+]
 STATEMENTS += ["crate::a::super::b", "super::super::c", 'include_str!("x")', "crate::crate"]
 STATEMENTS += ["record class A", "class class B", "delegate int C", "# then . x", "&& load x;"]
 BY_LINE = [
     (c._INCLUDE, ("#", "%")),
     (c._MODULE, ("export", "import", "module")),
-    (csharp._NAMESPACE, ("namespace",)),
+    (csharp._NAMESPACE, csharp._WORDS),
+    (csharp._USING, csharp._WORDS),
+    (dart._DIRECTIVE, dart._WORDS),
+    (haskell._STATEMENT, haskell._WORDS),
     (perl._STATEMENT, perl._STATEMENT_WORDS),
-    (php._INNER, php._INNER_WORDS),
-    (php._TRAITS, ("use",)),
-    (rust._MOD, rust._LINE_WORDS),
-    (rust._PUBLIC, rust._LINE_WORDS),
-    (rust._USE, rust._LINE_WORDS),
+    (php._INNER, php._WORDS),
+    (php._OUTER, php._WORDS),
+    (php._TRAITS, php._WORDS),
+    (rust._ITEM, rust._ITEM_WORDS),
     (swift._IMPORT, swift._IMPORT_WORDS),
 ]
 statements = st.lists(

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from midfill.config.corpus.decontamination import Decontamination
 from midfill.corpus.decontamination import Index, Item
-from midfill.corpus.decontamination.matcher import CompiledMatcher, ReadableMatcher, _native
+from midfill.corpus.decontamination.matcher import native
 
-pytestmark = pytest.mark.skipif(_native is None, reason="no compiled corpus extension here")
+pytestmark = pytest.mark.skipif(native is None, reason="no compiled corpus extension here")
 
 # Few words, so that texts share many; İ and ẞ grow when case is folded, e + U+0301 is composed.
 PIECES = [
@@ -40,7 +40,7 @@ def test_both_matchers_find_the_same(texts, files, marks, n, data):
     shortest = data.draw(st.integers(1, n))
     items = [Item("set", str(i), kind, text) for i, (text, kind) in enumerate(texts)]
     index = Index.from_texts(items, Decontamination(n=n, shortest=shortest, informative=0))
-    compiled, readable = CompiledMatcher(index), ReadableMatcher(index)
+    compiled, readable = index.compiled_matcher(), index.readable_matcher()
     for text in [*files, *(text for text, _ in texts), "\n# ".join(text for text, _ in texts)]:
         assert compiled.find(text, marks) == readable.find(text, marks)
 
@@ -50,5 +50,5 @@ def test_both_matchers_find_the_same(texts, files, marks, n, data):
 def test_a_planted_text_is_always_found(words, before, after):
     text = " ".join(words)
     index = Index.from_texts([("set", "task", text)])
-    for matcher in (CompiledMatcher(index), ReadableMatcher(index)):
+    for matcher in (index.compiled_matcher(), index.readable_matcher()):
         assert matcher.find(f"{before}\n{text}\n{after}", ())

@@ -27,12 +27,13 @@ def algorithm_1(files: list[str], has_dependency: Mapping[str, tuple[str, ...]])
     results = []
     for subgraph in disconnected_subgraphs(files, graphs):
         result: list[str] = []
+        left = list(subgraph)
         while len(result) != len(subgraph):
-            left = [file for file in subgraph if file not in result]
             file = min(left, key=lambda one: in_degree[one])  # the first of equals
             for node in graphs[file]:
                 in_degree[node] -= 1
             result.append(file)
+            left.remove(file)
         results.append(result)
     return results
 
@@ -75,10 +76,15 @@ def digraph(rng: random.Random, most: int) -> Graph:
 
 
 def acyclic_edges(edges: Graph) -> Iterator[tuple[str, str]]:
-    """Edges whose ends lie in different strong parts, by plain reachability for small graphs."""
-    part = {path: number for number, those in enumerate(strong_components(edges)) for path in those}
+    """Edges that no path leads back along: Warshall's closure, a set of files as bits of a number."""
+    bit = {path: 1 << number for number, path in enumerate(edges)}
+    reach = {path: sum({bit[one] for one in (path, *those)}) for path, those in edges.items()}
+    for through in edges:
+        for path in edges:
+            if reach[path] & bit[through]:
+                reach[path] |= reach[through]
     for user, needed in edges.items():
-        yield from ((user, one) for one in needed if part[user] != part[one])
+        yield from ((user, one) for one in needed if not reach[one] & bit[user])
 
 
 def check(edges: Graph, rng: random.Random) -> None:

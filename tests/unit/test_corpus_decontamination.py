@@ -192,9 +192,40 @@ def test_reports_of_parts_add_up_in_any_order():
     whole = report(list(range(len(texts))))
     added = Report()
     for part in (range(2, len(texts), 3), range(0, len(texts), 3), range(1, len(texts), 3)):
-        added.add(report(list(reversed(part))))
+        written = json.dumps(report(list(reversed(part))).as_json(INDEX))
+        added.add(Report.from_json(json.loads(written)))
     assert added.as_json(INDEX) == whole.as_json(INDEX)
     assert len(whole.samples) == SAMPLES
+
+
+def test_hits_that_drop_their_file_are_read_first():
+    ladder = Item("other", "7", "test", str(list(range(30))))
+    index = Index.from_texts([Item("set", "task", "text", TEXT), ladder])
+    texts = [f"x = {list(range(20))}"] * 2 * SAMPLES + [TEXT] * 5
+    report = decontaminate([document(t, f"{i}.py") for i, t in enumerate(texts)], index, default())
+    assert [sample.drops for sample in report.samples] == [True] * 5 + [False] * (SAMPLES - 5)
+
+
+def test_totals_over_parts_are_exact_beyond_the_most_frequent_of_each():
+    """Each part has sixty grams of its own that are more frequent there than the one they share."""
+    own = [" ".join(f"word{part}x{i}y{k}" for k in range(10)) for part in (0, 1) for i in range(60)]
+    shared = " ".join(f"common{k}" for k in range(10))
+    tasks = [Item("set", f"task/{i}", "text", text) for i, text in enumerate([*own, shared])]
+    index = Index.from_texts([*tasks, Item("quiet", "1", "text", TEXT)])
+    added = Report()
+    for part in (0, 1):
+        texts = [text for text in own[60 * part : 60 * part + 60] for _ in range(2)] + [shared]
+        documents = [document(text, f"{part}/{i}.py") for i, text in enumerate(texts)]
+        added.add(Report.from_json(decontaminate(documents, index, default()).as_json(index)))
+    assert added.tasks["set", "task/120"] == 2
+    assert added.tasks["set", "task/7"] == 2
+    found = added.summary(index)
+    assert found["sets"] == [
+        {"set": "quiet", "documents": 0, "hit": 0, "tasks": 1},
+        {"set": "set", "documents": 242, "hit": 121, "tasks": 121},
+    ]
+    assert dict(added.most_frequent(index, 200))[shared] == 2
+    assert len(found["most_frequent"]) == 50
 
 
 def test_a_gram_of_many_documents_may_be_let_go():

@@ -83,3 +83,23 @@ def test_included_files():
             "a/rooted.php",
         }
     }
+
+
+def test_names_are_read_from_where_php_reads_them():
+    """A `use` outside classes is a full name, in a class not; `\\B` in `A\\B` is no full name."""
+    texts = {
+        "a/User.php": r"""<?php
+            namespace N;
+            use Outer;
+            class User {
+                use Inner;
+                function f() { return new M\Deep() ?? \Full\Name::x; }
+            }
+            """.replace("\n            ", "\n"),
+        "b/N/Outer.php": "<?php\nnamespace N;\nclass outer_of_n {}\nclass Outer2 {}\n",
+        "b/Outer.php": "<?php\nclass Outer {}\n",
+        "b/Inner.php": "<?php\nnamespace N;\ntrait Inner {}\n",
+        "b/Deep.php": "<?php\nclass Deep {}\n",
+        "b/Name.php": "<?php\nnamespace Full;\nclass Name {}\n",
+    }
+    assert edges(php, texts) == {"a/User.php": {"b/Outer.php", "b/Inner.php", "b/Name.php"}}

@@ -64,3 +64,29 @@ def test_included_files_and_a_broken_manifest():
         "data/s.txt": "",
     }
     assert edges(rust, texts, ".rs") == {"src/main.rs": {"src/x.rs", "data/s.txt"}}
+
+
+def test_a_file_named_by_its_path_keeps_its_modules_beside_it():
+    """Also with another attribute behind the path; text of a string that begins with `use` is none."""
+    texts = {
+        "Cargo.toml": '[package]\nname = "c"\n',
+        "src/lib.rs": """
+            #[cfg(unix)]
+            #[path = "odd/unix.rs"]
+            mod imp;
+            #[path = "odd/tests.rs"]
+            #[cfg(test)]
+            mod tests;
+            const HELP: &str = "\
+                use c deep and others";
+            """,
+        "src/odd/unix.rs": "mod deep;\n",
+        "src/odd/deep.rs": "",
+        "src/odd/unix/deep.rs": "",
+        "src/odd/tests.rs": "use c::{imp::{self as unix, r#deep}, /* x */ // y,\n imp as again};\n",
+    }
+    assert edges(rust, texts, ".rs") == {
+        "src/lib.rs": {"src/odd/unix.rs", "src/odd/tests.rs"},
+        "src/odd/unix.rs": {"src/odd/deep.rs"},
+        "src/odd/tests.rs": {"src/odd/unix.rs", "src/odd/deep.rs"},
+    }

@@ -149,3 +149,26 @@ def test_shell_sources():
         "bin/run.sh": {"bin/env.sh", "bin/lib/a.sh", "bin/lib/b.sh", "lib/top.sh", "bin/lib/c.sh"},
         "test/a.bats": {"test/test_helper.bash", "test/helpers/more.bash"},
     }
+
+
+def test_required_by_other_means_than_a_statement():
+    """What tests and scripts are wont to write: protected calls, checks, paths joined of parts."""
+    texts = {
+        "src/a/b.lua": "local ok, c = pcall(require, 'a.c')\nlocal d = { require, 'a.d' }\n",
+        "src/a/c.lua": "",
+    }
+    assert edges(lua, texts) == {"src/a/b.lua": {"src/a/c.lua"}}
+    texts = {
+        "t/load.t": "BEGIN { use_ok('A::B') }\nrequire_ok 'A::C';\nuse_okay('A::D');\n",
+        "lib/A/B.pm": "package A::B;\n",
+        "lib/A/C.pm": "package A::C;\n",
+        "lib/A/D.pm": "package A::D;\n",
+    }
+    assert edges(perl, texts) == {"t/load.t": {"lib/A/B.pm", "lib/A/C.pm"}}
+    texts = {
+        "bin/run": 'load File.join(__dir__, "..", "tasks", "a.rb")\n'
+        'require File.expand_path("../lib/b", __FILE__)\n',
+        "tasks/a.rb": "",
+        "bin/lib/b.rb": "",
+    }
+    assert edges(ruby, texts) == {"bin/run": {"tasks/a.rb", "bin/lib/b.rb"}}

@@ -21,9 +21,9 @@ from midfill.corpus.recall.pages import (
     domain_of,
     is_under,
     normal_url,
-    one_per_url,
     prefixes,
 )
+from midfill.corpus.recall.unique import one_per_url
 from midfill.corpus.recall.words import fasttext_line, space_words, token_words
 from midfill.errors import ConfigError, CorpusError
 
@@ -120,7 +120,7 @@ def rounds() -> tuple[Round, ...]:
 
 def run(pages, done=(), config=CONFIG) -> Iterator[Round]:
     words = token_words(encode)
-    return recall(pages, SEED, config, words, annotations=RULES, done=done)
+    return recall(one_per_url(pages), SEED, config, words, annotations=RULES, done=done)
 
 
 def found(urls: frozenset[str]) -> float:
@@ -247,22 +247,6 @@ def fresh_sample(key: str, words, good: bool):
     return Sample(key=key, words=words, good=good)
 
 
-def test_near_duplicates_are_left_out_before_scoring():
-    pages = synthetic()[0][1500:2500]
-    seen: list[int] = []
-
-    def unique(given):
-        seen.append(len(given))
-        assert [page.url for page in given] == sorted(page.url for page in given)
-        return [page for page in given if not page.url.startswith("other")]
-
-    small = replace(CONFIG, rounds=1)
-    seed = [page.url for page in pages if "/docs/" in page.url]
-    made = next(recall(pages, seed, small, token_words(encode), unique=unique))
-    assert seen == [len(pages)]
-    assert made.scored == sum(not page.url.startswith("other") for page in pages)
-
-
 def test_proposals_are_ranked_by_gain_and_can_be_accepted_by_share():
     urls = [(f"a.example/q/{i}", "a.example") for i in range(10)]
     urls += [(f"a.example/blog/{i}", "a.example") for i in range(30)]
@@ -280,7 +264,7 @@ def test_proposals_are_ranked_by_gain_and_can_be_accepted_by_share():
 
 def test_a_loop_without_a_person_accepts_well_collected_prefixes():
     config = replace(CONFIG, accept=0.5, rounds=2)
-    made = list(recall(synthetic()[0][:1500], SEED, config, token_words(encode)))
+    made = list(recall(one_per_url(synthetic()[0][:1500]), SEED, config, token_words(encode)))
     assert made[0].accepted
     assert all(one.share >= 0.5 for one in made[0].proposals if one.prefix in made[0].accepted)
     assert made[0].next_seed > made[0].seed
@@ -333,18 +317,9 @@ def test_domains_of_the_web_and_of_github():
     assert not is_under("github.com/owners/x", "github.com/owner")
 
 
-def test_of_pages_with_one_address_the_longest_stays():
-    pages = [Page("http://a.example/", "b"), Page("https://a.example", "aa"), Page("a", "\ud800")]
-    assert one_per_url(pages) == one_per_url(pages[::-1])
-    assert [(page.url, page.text) for page in one_per_url(pages)] == [
-        ("a", "\ud800"),
-        ("a.example", "aa"),
-    ]
-
-
 def test_a_seed_that_names_no_page_is_refused():
     with pytest.raises(CorpusError, match="seed names no page"):
-        next(recall(synthetic()[0][:10], ["unknown.example"], CONFIG, space_words()))
+        next(recall(one_per_url(synthetic()[0][:10]), ["unknown.example"], CONFIG, space_words()))
 
 
 def test_the_recipes_are_those_of_the_papers():

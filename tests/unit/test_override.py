@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from midfill.config.corpus.documents import FimConfig, ShardsConfig
-from midfill.config.override import as_data, from_data, with_values
+from midfill.config.override import as_data, from_data, parsed, with_values
 from midfill.errors import ConfigError
 
 
@@ -52,6 +52,13 @@ def test_values_are_set_by_name():
         ("inner.size=three", "a whole number"),
         ("inner.size=true", "a whole number"),
         ("inner.rate=x", "a number"),
+        ("inner.rate=Infinity", "a number"),
+        ("inner.rate=NaN", "a number"),
+        ("inner.rate=1e999", "a finite number"),
+        pytest.param(f"inner.rate={10**400}", "a finite number", id="inner.rate=10**400"),
+        ("inner.size=-1e999", "a finite number"),
+        ('shares={"u": NaN}', "an object"),
+        pytest.param("shares=" + "[" * 100_000, "an object", id="shares=[[["),
         ("inner.kind=c", "one of a, b"),
         ("on=1", "true or false"),
         ("items=3", "a list"),
@@ -64,6 +71,17 @@ def test_what_cannot_be_set_is_named(setting: str, named: str):
     with pytest.raises(ConfigError) as error:
         with_values(FULL, [setting])
     assert named in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["NaN", '{"a": [-Infinity]}', "[" * 100_000, "{", ""])
+def test_what_is_no_json_is_refused(text: str):
+    with pytest.raises(ValueError, match=r"JSON|nested|Expecting"):
+        parsed(text)
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "12x"])
+def test_a_text_may_look_like_no_number(name: str):
+    assert with_values(FULL, [f"name={name}"]).name == name
 
 
 def test_a_missing_field_is_named():

@@ -1,6 +1,7 @@
 """Token shards: what is written is read again, by numpy alone; damage is named."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,9 @@ from midfill.corpus.shards import (
     TokenShards,
     digest,
     dtype_for,
-    read_shard,
     write_shard,
 )
-from midfill.corpus.whole import write_json
+from midfill.corpus.whole import write_sealed
 from midfill.errors import CorpusError
 
 DOCUMENTS = [np.array([7, 1, 8]), np.array([7, 8]), np.array([7, 2, 3, 4, 8])]
@@ -28,7 +28,7 @@ def _index(folder: Path, *shards) -> None:
         {name: getattr(shard, name) for name in type(shard).__dataclass_fields__}
         for shard in shards
     ]
-    write_json(folder / INDEX, {"format": FORMAT, "shards": rows})
+    write_sealed(folder / INDEX, {"format": FORMAT, "shards": rows})
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,45 @@ def test_a_cut_file_is_named(tmp_path: Path):
         list(TokenShards.open(tmp_path).documents())
 
 
+@pytest.mark.parametrize("ending", [".bin", ".starts.bin"])
+def test_a_flipped_bit_is_named_where_digests_are_compared(tmp_path: Path, ending: str):
+    shard = write_shard(tmp_path, "train-00000", "train", "<u4", DOCUMENTS)
+    _index(tmp_path, shard)
+    TokenShards.open(tmp_path).check(digests=True)
+    path = tmp_path / f"train-00000{ending}"
+    data = bytearray(path.read_bytes())
+    data[9] ^= 1
+    path.write_bytes(data)
+    TokenShards.open(tmp_path).check()
+    with pytest.raises(CorpusError, match=rf"train-00000{ending} is damaged"):
+        TokenShards.open(tmp_path).check(digests=True)
+    path.unlink()
+    with pytest.raises(CorpusError, match=rf"there is no .*train-00000{ending}"):
+        TokenShards.open(tmp_path).check()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data.replace(b'"tokens": 10', b'"tokens": 11'),
+        lambda data: data.replace(b'"shards": [', b'"shard": ['),
+        lambda data: b"\xff" + data,
+        lambda data: b"[" * 100_000,
+        lambda data: b"[]",
+        lambda data: b"{}",
+    ],
+)
+def test_a_changed_index_is_named(tmp_path: Path, change: Callable[[bytes], bytes]):
+    _index(tmp_path, write_shard(tmp_path, "train-00000", "train", "<u4", DOCUMENTS))
+    path = tmp_path / INDEX
+    data = path.read_bytes()
+    assert change(data) != data
+    path.write_bytes(change(data))
+    with pytest.raises(CorpusError, match=r"index\.json is damaged"):
+        TokenShards.open(tmp_path)
+
+
 def test_a_folder_without_an_index_is_named(tmp_path: Path):
     with pytest.raises(CorpusError, match="holds no finished shards"):
         TokenShards.open(tmp_path)
@@ -82,7 +121,7 @@ def test_an_interrupted_shard_is_not_there(tmp_path: Path):
     write_shard(tmp_path, "train-00000", "train", "<u4", DOCUMENTS)
     with pytest.raises(KeyboardInterrupt):
         write_shard(tmp_path, "train-00000", "train", "<u4", documents())
-    assert read_shard(tmp_path, "train-00000") is None
+    assert not (tmp_path / "train-00000.json").exists()
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from midfill.config.constraint import Constraint
+from midfill.config.fields import INF, is_number, wanted
 from midfill.errors import RequestError
 
 SuffixTokens = int | Literal["auto"] | None  # of the text behind the cursor; None: all of them
-INF = float("inf")
 LIMITS = {  # smallest and largest value of each number in Sampling
     "max_tokens": (0, INF),
     "temperature": (0, 100),
@@ -105,15 +105,11 @@ def _check_choice(name: str, value: Any, allowed: tuple[str | None, ...]) -> Non
 def _check_number(name: str, value: Any, low: float, high: float) -> None:
     if value is None and name in OPTIONAL:
         return
-    kind: Any = Integral if name in WHOLE else Real
-    given = value if isinstance(value, kind) and not isinstance(value, bool) else float("nan")
-    if low <= cast(float, given) <= high:  # NaN fails both comparisons
+    if is_number(value, low, high, whole=name in WHOLE):
         return
-    bounds = [f"at least {low:g}"] * (low > -INF) + [f"at most {high:g}"] * (high < INF)
-    number = "a whole number" if kind is Integral else "a number"
     raise RequestError(
         f"{name} is {value!r}",
-        why=f"it must be {number}" + (", " + " and ".join(bounds) if bounds else ""),
+        why=f"it must be {wanted(low, high, whole=name in WHOLE)}",
         fix=f"give such a {name}, or leave it out",
         param=name,
     )

@@ -7,11 +7,14 @@ a misspelled option must never become a default.
 import dataclasses
 import difflib
 import json
+import math
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from midfill.config.fields import refusal
 from midfill.errors import ConfigError
 
 Config = TypeVar("Config")
@@ -51,6 +54,18 @@ def from_data(kind: type[Config], data: Any, where: str = "") -> Config:
         ) from error
 
 
+def parsed(text: str) -> Any:
+    """What JSON text says. Raises ValueError, also for NaN, Infinity and what nests too deep."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def with_values(config: Config, settings: Sequence[str]) -> Config:
     """The configuration with each `a.b=value` set; values are JSON, or else taken as text.
 
@@ -63,7 +78,7 @@ def with_values(config: Config, settings: Sequence[str]) -> Config:
                 f"{setting!r} sets nothing", why="there is no =", fix="--set a.b=value"
             )
         try:
-            value = json.loads(text)
+            value = parsed(text)
         except ValueError:
             value = text
         config = _with(config, name.strip().split("."), value, name.strip())
@@ -134,7 +149,9 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) < sys.float_info.max else math.inf
+    if isinstance(value, float) and not math.isfinite(value):  # 1e999
+        raise _wrong(where, value, "a finite number")
     if isinstance(hint, type) and isinstance(value, hint):
         if hint is int and isinstance(value, bool):
             raise _wrong(where, value, "a whole number")
@@ -155,11 +172,7 @@ def _under(where: str, name: str) -> str:
 
 
 def _wrong(where: str, value: Any, wanted: str) -> ConfigError:
-    return ConfigError(
-        f"{where or 'the configuration'} is {value!r}",
-        why=f"it must be {wanted}",
-        fix=f"give {wanted}, or leave it out",
-    )
+    return refusal(where or "the configuration", value, wanted)
 
 
 def _unknown(where: str, name: str, known: typing.Collection[str]) -> ConfigError:

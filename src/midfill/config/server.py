@@ -1,15 +1,15 @@
 """Where the server listens and how much it takes on."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from midfill.config.fields import INF, check_fields
 from midfill.errors import ConfigError
 
 LIMITS = {  # smallest and largest value of each number in ServerConfig
     "port": (0, 65535),  # 0: any free one
-    "max_batch": (1, None),  # with none no request would ever begin
-    "max_queue": (0, None),
-    "max_body": (1, None),
+    "max_batch": (1, INF),  # with none no request would ever begin
+    "max_queue": (0, INF),
+    "max_body": (1, INF),
 }
 
 
@@ -27,8 +27,7 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured, naming the field."""
-        for name, (low, high) in LIMITS.items():
-            _check_number(name, getattr(self, name), low, high)
+        check_fields(self, LIMITS)
         keys = self.api_keys
         if isinstance(keys, str) or not all(key.isascii() and key.split() == [key] for key in keys):
             raise ConfigError(
@@ -36,15 +35,3 @@ class ServerConfig:
                 why="no client could send it in a header, and an empty one lets everybody in",
                 fix="give keys of letters, digits and signs",
             )
-
-
-def _check_number(name: str, value: Any, low: int, high: int | None) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and low <= value and (high is None or value <= high):
-        return
-    bounds = f"at least {low}" if high is None else f"between {low} and {high}"
-    raise ConfigError(
-        f"{name} is {value!r}",
-        why=f"it must be a whole number, {bounds}",
-        fix=f"give such a {name}, or leave it out",
-    )

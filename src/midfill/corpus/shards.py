@@ -11,7 +11,7 @@ position is found by arithmetic.
 
 import hashlib
 import itertools
-import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from midfill.corpus.whole import replacing, write_json
+from midfill.corpus.whole import read_sealed, replacing, sha256_of, write_json
 from midfill.errors import CorpusError
 
 FORMAT = "midfill token shards 1"
@@ -52,8 +52,8 @@ def write_shard(
     """Write one shard, its index last; what was there under these names is replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     starts, tokens, digest = [], 0, hashlib.sha256()
-    ids_path, starts_path = folder / f"{name}.bin", folder / f"{name}.starts.bin"
-    (folder / f"{name}.json").unlink(missing_ok=True)
+    ids_path, starts_path, index_path = shard_files(folder, name)
+    index_path.unlink(missing_ok=True)
     with replacing(ids_path) as file:
         for ids in documents:
             data = np.ascontiguousarray(ids, dtype=dtype).tobytes()
@@ -74,29 +74,13 @@ def write_shard(
         sha256=digest.hexdigest(),
         starts_sha256=hashlib.sha256(begins).hexdigest(),
     )
-    write_json(folder / f"{name}.json", asdict(shard))
+    write_json(index_path, asdict(shard))
     return shard
 
 
-def read_shard(folder: Path, name: str) -> Shard | None:
-    """The index of a finished shard, or None."""
-    try:
-        return Shard(**json.loads((folder / f"{name}.json").read_text("utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
-
-
-def is_whole(folder: Path, name: str) -> bool:
-    """Whether a shard is finished and both of its files have their size."""
-    shard = read_shard(folder, name)
-    if shard is None:
-        return False
-    sizes = {
-        ".bin": shard.tokens * np.dtype(shard.dtype).itemsize,
-        ".starts.bin": 8 * shard.documents,
-    }
-    paths = {folder / f"{name}{ending}": size for ending, size in sizes.items()}
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+def shard_files(folder: Path, name: str) -> list[Path]:
+    """The files of a shard: ids, starts, index."""
+    return [folder / f"{name}{ending}" for ending in (".bin", ".starts.bin", ".json")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +94,19 @@ class TokenShards:
     def open(cls, folder: Path) -> "TokenShards":
         """The shards in `folder`, or in its folder `shards`. Raises CorpusError."""
         folder = Path(folder)
-        if not (folder / INDEX).exists() and (folder / "shards" / INDEX).exists():
+        if not os.access(folder / INDEX, os.F_OK) and os.access(folder / "shards", os.F_OK):
             folder = folder / "shards"
-        try:
-            index = json.loads((folder / INDEX).read_text())
-        except (OSError, ValueError) as error:
+        index = read_sealed(folder / INDEX)
+        if index is None:
+            absent = not os.access(folder / INDEX, os.F_OK)
             raise CorpusError(
-                f"{folder} holds no finished shards",
-                why=str(error),
-                fix=f"midfill corpus build --out {folder}",
-            ) from error
-        if not isinstance(index, dict) or index.get("format") != FORMAT:
+                f"{folder} holds no finished shards" if absent else f"{folder / INDEX} is damaged",
+                why=f"there is no {INDEX}, which is written last"
+                if absent
+                else "it is not the index that a build of this version wrote",
+                fix=_again(folder),
+            )
+        if index.get("format") != FORMAT:
             raise CorpusError(
                 f"{folder / INDEX} is no index of token shards",
                 why=f"its format is not {FORMAT!r}",
@@ -128,20 +114,38 @@ class TokenShards:
             )
         return cls(folder, index)
 
+    def check(self, *, digests: bool = False) -> None:
+        """Raise CorpusError naming a file of another size, or of other bytes, than the index says.
+
+        Sizes cost nothing; `digests` reads all files, about a gigabyte per second.
+        """
+        for shard in (Shard(**one) for one in self.index["shards"]):
+            ids, starts, _ = shard_files(self.folder, shard.name)
+            self._check(ids, shard.tokens * np.dtype(shard.dtype).itemsize, shard.sha256, digests)
+            self._check(starts, 8 * shard.documents, shard.starts_sha256, digests)
+        for name, one in self.index.get("files", {}).items():
+            path = self.folder / f"{name}.files.bin"
+            self._check(path, 8 * one["files"], one["sha256"], digests)
+
+    def _check(self, path: Path, size: int, sha256: str, digests: bool) -> None:
+        found = path.stat().st_size if path.is_file() else None
+        if found == size and not (digests and sha256_of(path) != sha256):
+            return
+        what, why = f"{path} is damaged", f"its SHA-256 is not the one in {INDEX}"
+        if found is None:
+            what, why = f"there is no {path}", f"{INDEX} lists it"
+        elif found != size:
+            what, why = f"{path} has {found:,} bytes", f"{INDEX} says {size:,}"
+        raise CorpusError(what, why=why, fix=_again(self.folder))
+
     def shards(self, split: str = "train") -> list[Shard]:
         """The shards of a split, in their order."""
         return [Shard(**one) for one in self.index["shards"] if one["split"] == split]
 
     def ids(self, shard: Shard) -> NDArray[Any]:
         """Its ids, mapped. Raises CorpusError where the file has another size."""
-        path = self.folder / f"{shard.name}.bin"
-        found = path.stat().st_size if path.exists() else 0
-        if found != shard.tokens * np.dtype(shard.dtype).itemsize:
-            raise CorpusError(
-                f"{path} has {found:,} bytes",
-                why=f"its index says {shard.tokens:,} ids of type {shard.dtype}",
-                fix="build the corpus again: finished stages are kept",
-            )
+        path, *_ = shard_files(self.folder, shard.name)
+        self._check(path, shard.tokens * np.dtype(shard.dtype).itemsize, shard.sha256, False)
         if not shard.tokens:
             return np.empty(0, shard.dtype)
         return np.memmap(path, shard.dtype, mode="r")
@@ -157,6 +161,12 @@ class TokenShards:
             borders = [*starts.tolist(), shard.tokens]
             for start, end in itertools.pairwise(borders):
                 yield ids[start:end]
+
+
+def _again(folder: Path) -> str:
+    """How to have shards made again, for an error."""
+    out = folder.parent if folder.name == "shards" else folder
+    return f"midfill corpus build CONFIG --out {out}, as before, makes again what is missing"
 
 
 def digest(shards: Iterable[Shard]) -> str:

@@ -3,6 +3,8 @@
 `text` is a large string: a string array with 32-bit offsets ends at 2 GiB.
 """
 
+import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,25 +104,39 @@ def read(
     where: Sequence[tuple[str, str, str]] | None = None,
 ) -> "pa.Table":
     """The rows of a Parquet file, or those for which `where` holds; CorpusError where it is none."""
-    pa = arrow()
-    import pyarrow.parquet as pq
-
-    try:
-        chosen = None if columns is None else list(columns)
-        return pq.read_table(path, columns=chosen, filters=where and list(where))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise CorpusError(
-            f"{path} cannot be read as Parquet",
-            why=str(error).splitlines()[0],
-            fix="build the corpus again into an empty folder",
-        ) from error
-
-
-def documents(path: Path) -> Iterator[Document]:
-    """The documents of a file, a row group at a time."""
     arrow()
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    chosen = None if columns is None else list(columns)
+    with _readable(path), _opened(path) as file:
+        return pq.read_table(file, columns=chosen, filters=where and list(where))
+
+
+def documents(path: Path) -> Iterator[Document]:
+    """The documents of a file, a row group at a time. Raises CorpusError as `read`."""
+    arrow()
+    import pyarrow.parquet as pq
+
+    with _readable(path), _opened(path) as raw, pq.ParquetFile(raw) as file:
         for batch in file.iter_batches(batch_size=_ROWS):
             yield from from_table(batch)
+
+
+def _opened(path: Path) -> Any:
+    """The file for Arrow, which takes as text only names that are UTF-8."""
+    return arrow().OSFile(os.fsencode(path))
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """CorpusError where what is read here is no whole Parquet file of ours."""
+    try:
+        yield
+    except MemoryError:  # Arrow has one of its own
+        raise
+    except (OSError, ValueError, KeyError, arrow().ArrowException) as error:
+        raise CorpusError(
+            f"{path} cannot be read as Parquet",
+            why=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            fix="delete this file; midfill corpus build, as before, makes it again",
+        ) from error

@@ -137,14 +137,24 @@ def arms(
         plain = name.replace(" ", "-")
         arm = _asked(run, source, asked, folder, {**facts, "arm": name}, plain, run.rules[:1])
         judged = [arm.judged[task.task_id, 0].get(run.rules[0], UNKNOWN) for task in asked]
-        found.append(baseline(f"the model itself, {name}", judged, own=True))
+        groups = [str(task.row.get("group", "")) for task in asked]
+        found.append(baseline(f"the model itself, {name}", judged, groups, own=True))
     return found
 
 
-def baseline(name: str, judged: Sequence[Judged], *, own: bool = False) -> Baseline:
-    """The score of some answers; what is not known of them counts as not passed."""
+def baseline(
+    name: str, judged: Sequence[Judged], groups: Sequence[str], *, own: bool = False
+) -> Baseline:
+    """The score of some answers, and of each group that they are of; "" is none.
+
+    What is not known of them counts as not passed.
+    """
     values = [one.value or 0.0 for one in judged]
     names = dict.fromkeys(measure for one in judged for measure in one.also)
+    parts: dict[str, list[float]] = {}
+    for group, value in zip(groups, values, strict=True):
+        if group:
+            parts.setdefault(group, []).append(value)
     return Baseline(
         name=name,
         value=sum(values) / len(values),
@@ -153,4 +163,5 @@ def baseline(name: str, judged: Sequence[Judged], *, own: bool = False) -> Basel
         also={m: sum(one.also.get(m, 0.0) for one in judged) / len(judged) for m in names},
         unknown=sum(one.value is None for one in judged),
         own=own,
+        groups={group: (sum(of) / len(of), len(of)) for group, of in parts.items()},
     )

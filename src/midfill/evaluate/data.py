@@ -1,25 +1,19 @@
-"""Where a benchmark's rows come from: a folder of the user, the cache that `midfill pull` fills.
+"""The rows of a benchmark: of a known file (midfill.hub.rows), or of one the user names.
 
-MIDFILL_DATA names the folder that holds `benchmarks/`, or `benchmarks` itself. A known file must
-hold what its checksum says, or it is refused: a score over other rows is another score. A file the
-user names himself is taken as it is, and its own checksum goes into the results.
+A known file must hold what its checksum says: a score over other rows is another score. The user's
+own is taken as it is, and its own checksum goes into the results.
 """
 
-import gzip
 import hashlib
 import json
-import os
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from midfill.errors import ConfigError, DownloadError
-from midfill.hub import store
+from midfill.hub import rows
 from midfill.hub.datasets import DataFile, dataset, datasets
-
-ENVIRONMENT = "MIDFILL_DATA"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,22 +24,9 @@ class Rows:
     version: str
 
 
-def folder() -> Path | None:
-    """The folder of benchmarks that MIDFILL_DATA names, whether it exists or not."""
-    if not (named := os.environ.get(ENVIRONMENT)):
-        return None
-    path = Path(named).expanduser()
-    return path / "benchmarks" if (path / "benchmarks").is_dir() else path
-
-
 def locate(name: str) -> Path | None:
     """The file of a benchmark, or None where it lies neither in MIDFILL_DATA nor in the cache."""
-    file = _known(name)
-    places = [home / file.path] if (home := folder()) else []
-    places += [place.with_suffix("") for place in places]  # not compressed
-    if pulled := store.stored(file.entry):
-        places.append(pulled)
-    return next((place for place in places if place.is_file()), None)
+    return rows.locate(_known(name), rows.data_folder())
 
 
 def load(name: str, *, fields: Iterable[str] = (), own: Path | None = None) -> Rows:
@@ -55,19 +36,14 @@ def load(name: str, *, fields: Iterable[str] = (), own: Path | None = None) -> R
     user's own file has another form.
     """
     if own is not None:
-        text = _text(own)
-        return Rows(rows=_parsed(text, own, fields), version=_sha256(text))
+        text = rows.unpacked(own)
+        version = hashlib.sha256(text).hexdigest()
+        return Rows(rows=_parsed(text, own, fields), version=version)
     file = _known(name)
     if (path := locate(name)) is None:
         raise _missing(file)
-    text = _text(path)
-    if (found := _sha256(text)) != file.content:
-        raise DownloadError(
-            f"{path} is not the {file.name} midfill knows",
-            why=f"the SHA-256 of its rows is {found[:12]}..., it should be {file.content[:12]}...",
-            fix=_fetch(file, f"; or score your own rows: --data {path}"),
-        )
-    return Rows(rows=_parsed(text, path, fields), version=found)
+    text = rows.known_rows(file, path, _fetch(file, f"; or score your own rows: --data {path}"))
+    return Rows(rows=_parsed(text, path, fields), version=file.content)
 
 
 def _known(name: str) -> DataFile:
@@ -81,8 +57,10 @@ def _known(name: str) -> DataFile:
 
 
 def _missing(file: DataFile) -> DownloadError:
-    home = folder()
-    looked = f"{ENVIRONMENT} is not set" if home is None else f"{home} has no {file.path}"
+    home = rows.data_folder()
+    looked = f"{rows.ENVIRONMENT} is not set"
+    if home is not None:
+        looked = f"{rows.benchmarks(home)} has no {file.path}"
     return DownloadError(
         f"the data of {file.name} is not on this disk",
         why=f"{looked}, and it has not been pulled",
@@ -93,28 +71,13 @@ def _missing(file: DataFile) -> DownloadError:
 def _fetch(file: DataFile, more: str = "") -> str:
     if file.homes:
         return f"midfill pull {file.name}{more}"
-    return (
-        f"{ENVIRONMENT}=/a/folder/with/benchmarks (it was made by hand, there is nothing to pull)"
-    )
-
-
-def _text(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
-    except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
-        raise DownloadError(
-            f"{path} cannot be read", why=str(error) or type(error).__name__, fix=f"ls -l {path}"
-        ) from error
-
-
-def _sha256(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()
+    by_hand = "(it was made by hand, there is nothing to pull)"
+    return f"{rows.ENVIRONMENT}=/a/folder/with/benchmarks {by_hand}"
 
 
 def _parsed(text: bytes, path: Path, fields: Iterable[str]) -> tuple[Mapping[str, Any], ...]:
     needed = set(fields)
-    rows = []
+    parsed = []
     for number, line in enumerate(text.split(b"\n"), 1):
         if not line.strip():
             continue
@@ -126,10 +89,10 @@ def _parsed(text: bytes, path: Path, fields: Iterable[str]) -> tuple[Mapping[str
             raise _bad_row(path, number, "it is no JSON object")
         if absent := sorted(needed - set(row)):
             raise _bad_row(path, number, f"it has no {', '.join(absent)}")
-        rows.append(row)
-    if not rows:
+        parsed.append(row)
+    if not parsed:
         raise _bad_row(path, 1, "the file has no rows")
-    return tuple(rows)
+    return tuple(parsed)
 
 
 def _bad_row(path: Path, number: int, why: str) -> ConfigError:

@@ -232,11 +232,13 @@ def _baselines(
 ) -> list[Baseline]:
     """What answers that need no model score on the same tasks."""
     futures: dict[str, list[Future[Judged]]] = {}
+    groups: dict[str, list[str]] = {}
     for task in tasks:
         with PARSING:
             texts = benchmark.baselines(task)
         for name, text in texts.items():
             futures.setdefault(name, []).append(judge.begin_extracted(task, text))
+            groups.setdefault(name, []).append(str(task.row.get("group", "")))
     of, done = sum(map(len, futures.values())), 0
     found = []
     for name, asked in futures.items():
@@ -245,12 +247,13 @@ def _baselines(
             judged.append(future.result())
             done += 1
             told(Stage(doing="baselines", done=done, of=of))
-        found.append(baseline(name, judged))
+        found.append(baseline(name, judged, groups[name]))
     return found
 
 
 def _notes(source: AnswerSource | Path, run: Run) -> tuple[str, ...]:
     notes = [] if isinstance(source, Path) else list(source.notes)
+    notes += getattr(run.judge.benchmark, "notes", ())
     if isinstance(source, Path) and hasattr(run.judge.benchmark, "retry"):
         notes.append("one try: who failed at first could not be asked again")
     long = sum(answer.finish == "context" for answer in run.answers.values())

@@ -9,8 +9,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from midfill.evaluate.result import Baseline, Judged, Result, RuleScore, SampleResult, TaskResult
-from midfill.evaluate.statistics import beats
+from midfill.evaluate.result import (
+    Baseline,
+    Judged,
+    Result,
+    RuleScore,
+    SampleResult,
+    TaskResult,
+    score_rules,
+)
+from midfill.evaluate.statistics import Interval, beats
 from midfill.pages.harmless import clean, one_line
 
 STATUSES = ("pass", "wrong", "error", "timeout", "memory", "infra")
@@ -65,7 +73,21 @@ def _warnings(result: Result) -> Iterator[str]:
         named = ", ".join(f"{base.name} {percent(base.value)} %" for base in least)
         if least:
             yield f"not better than {what}: {named} within two standard errors or above"
+    yield from _lost_parts(result)
     yield from _check_warnings(result)
+
+
+def _lost_parts(result: Result) -> Iterator[str]:
+    """The parts in which a table scores at least as much, where the whole is better than all are."""
+    score = result.rules[result.rule]
+    for base in (base for base in result.baselines if not base.own and better(score, base)):
+        lost = [
+            f"{name} ({percent(score.groups[name][0])} against {percent(value)} %)"
+            for name, (value, _) in base.groups.items()
+            if name in score.groups and score.groups[name][0] <= value
+        ]
+        if lost:
+            yield f"not above the table {base.name!r} in {', '.join(lost)}"
 
 
 def _check_warnings(result: Result) -> Iterator[str]:
@@ -160,12 +182,24 @@ def _passed_of_known(base: Baseline) -> str:
     return f"{base.passed}/{base.n}" + f", {base.unknown} not known" * bool(base.unknown)
 
 
+def group_interval(result: Result, group: str) -> Interval:
+    """Where the true score of one part lies, under the default rule."""
+    own = [task for task in result.tasks if task.group == group]
+    score = score_rules(own, [result.rule])[result.rule]
+    return Interval(score.low, score.high)
+
+
 def group_table(result: Result) -> tuple[list[str], list[list[str]]]:
     """The parts of the benchmark that have a score of their own."""
-    groups = result.rules[result.rule].groups
-    return ["part", "score", "tasks"], [
-        [name, percent(value), str(n)] for name, (value, n) in groups.items()
-    ]
+    beside = [base for base in result.baselines if base.groups]
+    head = ["part", "score", "95 % interval", *(base.name for base in beside), "tasks"]
+    rows = []
+    for name, (value, n) in result.rules[result.rule].groups.items():
+        span = group_interval(result, name)
+        row = [name, percent(value), interval(span.low, span.high)]
+        row += [percent(base.groups[name][0]) if name in base.groups else "-" for base in beside]
+        rows.append([*row, str(n)])
+    return head, rows
 
 
 def at_limit(result: Result) -> str:

@@ -23,7 +23,7 @@ from midfill.evaluate.report import (
 from midfill.evaluate.result import Judged, Result, SampleResult, TaskResult
 from midfill.evaluate.statistics import wilson
 from midfill.pages.harmless import one_line
-from midfill.pages.page import fact, page, section, table, text
+from midfill.pages.page import facts, page, section, table, text
 
 LONGEST = 20_000  # characters of a program or an answer; the JSON has all of it
 PAGE = 32_000_000  # characters of cases; past it they are lines without their programs
@@ -50,7 +50,6 @@ def as_html(result: Result) -> str:
 
 def _top(result: Result) -> str:
     score = result.rules[result.rule]
-    facts = "".join(fact(name, value) for name, value in result.facts().items())
     notes = "".join(f"<li>{text(warning)}</li>" for warning in warnings(result))
     return (
         f'<div class="bar"><i></i><b>midfill</b> evaluation<span>{text(result.made)}</span></div>'
@@ -60,7 +59,7 @@ def _top(result: Result) -> str:
         f"<span>{text(passed_of(score))}</span></div></div>"
         f"{_chips(result)}"
         + (f'<ul class="notes">{notes}</ul>' if notes else "")
-        + f'<dl class="facts">{facts}</dl>\n'
+        + facts(result.facts())
     )
 
 

@@ -142,6 +142,7 @@ class Baseline:
     also: Mapping[str, float] = field(default_factory=dict)
     unknown: int = 0  # answers about which nothing is known; they count as not passed
     own: bool = False  # the same model's, asked in another way
+    groups: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # name -> value, tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,11 @@ class LocalSource:
         return self._coder.tokenizer.chat_template is not None
 
     @property
+    def can_fill(self) -> bool:
+        """Whether it has tokens to fill holes with, and is not known to be untrained in it."""
+        return self._coder.can_fill
+
+    @property
     def context(self) -> int:
         """How many tokens it holds, prompt and answer together."""
         return self._coder.context

@@ -10,6 +10,7 @@ from difflib import SequenceMatcher
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from midfill.errors import ConfigError
 
@@ -106,6 +107,28 @@ def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = RESAMP
     ]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
+    return Interval(float(low), float(high))
+
+
+def bootstrap_ratio(
+    above: NDArray[np.float64],
+    below: NDArray[np.float64],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Percentile interval of sum(above) / sum(below) over units, both drawn together.
+
+    One unit tells nothing about others: its interval is the ratio itself.
+    """
+    n = len(above)
+    draw, at_once = np.random.default_rng(seed), max(1, _DRAWN_AT_ONCE // n)
+    ratios = []
+    for done in range(0, resamples, at_once):
+        drawn = draw.integers(0, n, (min(at_once, resamples - done), n))
+        ratios.append(above[drawn].sum(axis=1) / below[drawn].sum(axis=1))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.concatenate(ratios), (tail, 1 - tail))
     return Interval(float(low), float(high))
 
 

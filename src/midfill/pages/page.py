@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from midfill.pages.harmless import clean
@@ -40,6 +40,13 @@ def fact(name: str, value: str) -> str:
     return f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>"
 
 
+def facts(values: Mapping[str, str]) -> str:
+    """A list of facts."""
+    return (
+        f'<dl class="facts">{"".join(fact(name, value) for name, value in values.items())}</dl>\n'
+    )
+
+
 def section(name: str, lead: str, body: str) -> str:
     """A section; `lead` says what it shows, `body` is HTML."""
     told = f'<p class="lead">{text(lead)}</p>' if lead else ""
@@ -64,6 +71,11 @@ def table(
         row = ' class="first"' * (first and i == 0)
         lines.append(f"<tr{row}>{cells}</tr>")
     return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def wide(table: str, width: int) -> str:
+    """A table of many columns, which on a narrow screen is scrolled and not crushed."""
+    return f'<div class="scroll"><div style="min-width:{width}px">{table}</div></div>'
 
 
 def _kind(values: Sequence[str]) -> str:

@@ -57,7 +57,8 @@ def build(
         ),
     ] = None,
     worker_memory: Annotated[
-        int | None, typer.Option(min=64, metavar="MIB", help="The most a process may hold.")
+        int | None,
+        typer.Option(metavar="MIB", help="The most a process may hold, at least 512."),
     ] = None,
     seed: Seed = None,
     json: Json = False,
@@ -91,13 +92,16 @@ def build(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a build.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every shard with its SHA-256 first.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Write report.html and report.json about a build again, and print its funnel."""
     from midfill.terminal.corpus_build import show_report
 
-    return show_report(folder, json=json, quiet=quiet)
+    return show_report(folder, verify=verify, json=json, quiet=quiet)
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """`midfill corpus build` and `report`: from what was typed to a build, and what is printed of it."""
 
 import contextlib
-import json as json_module
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from midfill.config.corpus.build import CorpusConfig, Kind, SourceConfig
 from midfill.config.corpus.documents import Category
-from midfill.config.override import from_data, with_values
-from midfill.errors import ConfigError
+from midfill.config.override import from_data, parsed, with_values
+from midfill.errors import ConfigError, ResourceError
 from midfill.recipes.corpora import CORPORA
 from midfill.terminal import show
 
@@ -43,7 +42,12 @@ def build_corpus(wanted: Wanted, *, json: bool, quiet: bool) -> int:
     with show.progress(quiet=quiet) as report:
         with executor_of(wanted) as executor:
             built = build(
-                config, wanted.out, executor, benchmarks=benchmarks(), report=report or silent
+                config,
+                wanted.out,
+                executor,
+                benchmarks=benchmarks(),
+                report=report or silent,
+                tell=lambda line: show.note(line, quiet=quiet),
             )
         numbers = write_report(wanted.out)
     if not built["tokens"]["train"]:
@@ -61,7 +65,8 @@ def executor_of(wanted: Wanted) -> "Iterator[Executor]":
     from midfill.corpus.pipeline.local import Local
 
     if wanted.cluster is None:
-        yield Local(wanted.workers, wanted.worker_memory and wanted.worker_memory << 20)
+        memory = None if wanted.worker_memory is None else wanted.worker_memory << 20
+        yield Local(wanted.workers, memory)
         return
     from midfill.corpus.pipeline.cluster import Cluster
 
@@ -71,11 +76,21 @@ def executor_of(wanted: Wanted) -> "Iterator[Executor]":
         yield cluster
 
 
-def show_report(folder: Path, *, json: bool, quiet: bool) -> int:
+def show_report(folder: Path, *, verify: bool, json: bool, quiet: bool) -> int:
     """Write the report of a build again, and print its funnel."""
     from midfill.corpus.report import write_report
+    from midfill.corpus.shards import TokenShards
 
-    numbers = write_report(folder)
+    try:
+        if verify:
+            TokenShards.open(folder).check(digests=True)
+        numbers = write_report(folder)
+    except OSError as error:
+        raise ResourceError(
+            f"no report can be written in {folder}",
+            why=f"{error.strerror or error}: {error.filename or folder}",
+            fix="check permissions and room there",
+        ) from error
     if json:
         show.as_json(numbers)
     elif not quiet:
@@ -128,7 +143,7 @@ def _named(config: str) -> CorpusConfig:
             fix="midfill corpus build FOLDER --out DIR",
         )
     try:
-        data = json_module.loads(path.read_text(encoding="utf-8"))
+        data = parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path} cannot be read as JSON", why=str(error), fix="give run.json of another build"

@@ -2,27 +2,25 @@
 
 import hashlib
 import json as json_module
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from midfill.config.corpus.duplicates import Duplicates
 from midfill.config.corpus.recall import RecallConfig, github, web
-from midfill.config.corpus.sources import ReadLimits
 from midfill.corpus.recall import state
 from midfill.corpus.recall.annotations import Annotations
 from midfill.corpus.recall.loop import Round, recall
-from midfill.corpus.recall.pages import Page, normal_url, one_per_url
+from midfill.corpus.recall.on_disk import to_utf8
+from midfill.corpus.recall.pages import normal_url
+from midfill.corpus.recall.read import read_pages
+from midfill.corpus.recall.unique import leave_out_near_duplicates, one_per_url
 from midfill.corpus.recall.words import ToWords, space_words, token_words
+from midfill.corpus.whole import replacing
 from midfill.errors import CorpusError
 from midfill.terminal import show
 
-ENDINGS = tuple(
-    f".{kind}{packed}"
-    for kind in ("warc", "wet", "jsonl")
-    for packed in ("", ".gz", ".bz2", ".xz", ".zst")
-)
 SAMPLE = 8 << 20  # characters of pages that a tokenizer is trained on
 VOCABULARY = 8000
 _HEAD = """\
@@ -52,16 +50,23 @@ def recall_pages(wanted: Wanted, *, json: bool, quiet: bool) -> int:
     config, seed = _config(wanted), addresses(wanted.seed)
     rules = _rules(wanted.annotations)
     _say("reading pages", quiet)
-    pages = one_per_url(_pages(wanted.pages, is_github=wanted.is_github))
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    unread = Counter[str]()
+    found = read_pages(wanted.pages, unread, is_github=wanted.is_github)
+    pages = one_per_url(found, wanted.out)
+    if unread:
+        counts = ", ".join(f"{count} {reason}" for reason, count in unread.most_common())
+        _say(f"{unread.total()} could not be read: {counts}", quiet)
     _say(f"{len(pages)} addresses; leaving out near-duplicates", quiet)
-    pages = _unique(pages)
+    leave_out_near_duplicates(pages)
     folder = wanted.out / "rounds"
     words, words_digest = _words(wanted, pages, quiet)
     _same_run(wanted.out, _digest(pages, seed, replace(config, rounds=1), words_digest))
     rounds = state.read(folder)
     _say(f"{len(pages)} pages, {len(rounds)} rounds of an earlier run", quiet)
-    found = recall(pages, seed, config, words, annotations=rules, done=rounds)
-    for made in found:
+    for made in recall(
+        pages, seed, config, words, annotations=rules, done=rounds, folder=wanted.out
+    ):
         state.write(folder, made)
         rounds.append(made)
         _say(f"round {made.number}: {len(made.collected)} collected, {made.new} new", quiet)
@@ -116,44 +121,11 @@ def _text(path: Path) -> str:
         raise CorpusError(f"{path} cannot be read", why=str(error), fix="check the path") from error
 
 
-def _pages(paths: Sequence[Path], *, is_github: bool) -> Iterator[Page]:
-    """Every page of these files. Raises CorpusError for what is not there."""
-    from midfill.corpus.sources.grouped import files_of
-    from midfill.corpus.sources.pages import PageSource
-    from midfill.corpus.sources.tables import TableSource
-
-    for path in paths:
-        for file in files_of(str(path), (".parquet", *ENDINGS), "WARC, WET, JSONL or Parquet in"):
-            is_table = file.suffix == ".parquet" or (is_github and ".jsonl" in file.name)
-            source = (TableSource if is_table else PageSource)(path=str(file))
-            host = "github.com/" if is_github and is_table else ""
-            for reference in source.references():
-                for document in source.read(reference, ReadLimits()).documents:
-                    place = document.repo.removeprefix(f"{source.kind}/")
-                    yield Page(f"https://{host}{place}/{document.path}", document.text)
-
-
-def _unique(pages: Sequence[Page]) -> list[Page]:
-    """The pages without near-duplicates, of which one stays."""
-    from midfill.corpus.duplicates.run import deduplicate
-    from midfill.corpus.record import Document
-
-    documents = [
-        Document(
-            repo=page.url, path="", text=page.text, size=len(page.text), sha256=_sha(page.text)
-        )
-        for page in pages
-    ]
-    decisions = deduplicate(documents, Duplicates(level="file", exact="drop"))
-    keep = {one.id for one in decisions if one.keep}
-    return [page for page, one in zip(pages, documents, strict=True) if one.id in keep]
-
-
 def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(to_utf8(text)).hexdigest()
 
 
-def _words(wanted: Wanted, pages: Sequence[Page], quiet: bool) -> tuple[ToWords, str]:
+def _words(wanted: Wanted, pages: Mapping[str, str], quiet: bool) -> tuple[ToWords, str]:
     """What counts as a word, and a name of it that differs for others."""
     if wanted.words == "spaces":
         return space_words(), "spaces"
@@ -172,14 +144,14 @@ def _encoder(encode: Callable[[str], Any]) -> Callable[[str], Sequence[int]]:
     return lambda text: encode(text.encode("utf-8", "replace").decode()).tolist()
 
 
-def _train(pages: Sequence[Page], folder: Path) -> None:
+def _train(pages: Mapping[str, str], folder: Path) -> None:
     """Train on pages that are drawn by a hash of their address; the folder appears when all is there."""
     from midfill.tokenizer.tokenizer import Tokenizer
     from midfill.tokenizer.train import train
 
     texts, left = [], SAMPLE
-    for page in sorted(pages, key=lambda page: (_sha(page.url), page.url)):
-        text = page.text[: min(SAMPLE // 100, left)]
+    for url in sorted(pages, key=lambda url: (_sha(url), url)):
+        text = pages[url][: min(SAMPLE // 100, left)]
         texts.append(text.encode("utf-8", "replace").decode())
         left -= len(text)
         if left <= 0:
@@ -190,12 +162,12 @@ def _train(pages: Sequence[Page], folder: Path) -> None:
 
 
 def _digest(
-    pages: Sequence[Page], seed: Sequence[str], config: RecallConfig, words: str
+    pages: Mapping[str, str], seed: Sequence[str], config: RecallConfig, words: str
 ) -> dict[str, str]:
     """What rounds depend on, by name: they go on only where all of it is the same."""
     web_of = hashlib.sha256()
-    for page in pages:
-        web_of.update(f"{page.url}\n{_sha(page.text)}\n".encode("utf-8", "surrogatepass"))
+    for url, text in pages.items():
+        web_of.update(to_utf8(f"{url}\n{_sha(text)}\n"))
     settings = _sha(json_module.dumps(asdict(config), sort_keys=True))
     seeds = _sha("\n".join(sorted({normal_url(one) for one in seed})))
     return {"pages": web_of.hexdigest(), "seed": seeds, "settings": settings, "words": words}
@@ -205,7 +177,6 @@ def _same_run(out: Path, digest: dict[str, str]) -> None:
     """Note what this folder is made of, or refuse to mix it with something else."""
     path = out / "run.json"
     if not path.is_file():
-        out.mkdir(parents=True, exist_ok=True)
         _replace(path, json_module.dumps(digest, indent=2) + "\n")
         return
     try:
@@ -221,11 +192,12 @@ def _same_run(out: Path, digest: dict[str, str]) -> None:
         )
 
 
-def _write(out: Path, pages: Sequence[Page], rounds: Sequence[Round]) -> None:
+def _write(out: Path, pages: Mapping[str, str], rounds: Sequence[Round]) -> None:
     """What was collected, what the rounds found, and what a person may decide next."""
     first = {url: made.number for made in reversed(rounds) for url in made.total}
-    lines = (_line(page, first[page.url]) for page in pages if page.url in first)
-    _replace(out / "pages.jsonl", "".join(lines))
+    with replacing(out / "pages.jsonl") as file:
+        for url in sorted(first):
+            file.write(_line(url, pages[url], first[url]))
     rows = [_row(made) | {"domains": list(made.domains)} for made in rounds]
     _replace(out / "rounds.json", json_module.dumps(rows, indent=2) + "\n")
     for made in rounds[-1:]:
@@ -237,18 +209,17 @@ def _write(out: Path, pages: Sequence[Page], rounds: Sequence[Round]) -> None:
         _replace(out / "proposals.txt", head + "".join(table))
 
 
-def _line(page: Page, number: int) -> str:
+def _line(url: str, text: str, number: int) -> bytes:
     """One row, as the sources `pages` and `table` of a build read it."""
-    host, _, path = page.url.partition("/")
-    row = {"url": f"https://{page.url}", "repo": host, "path": path or "index", "round": number}
-    return json_module.dumps(row | {"text": page.text}) + "\n"
+    host, _, path = url.partition("/")
+    row = {"url": f"https://{url}", "repo": host, "path": path or "index", "round": number}
+    return json_module.dumps(row | {"text": text}).encode() + b"\n"
 
 
 def _replace(path: Path, text: str) -> None:
     """Write a file that is there as a whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def _row(made: Round) -> dict[str, Any]:

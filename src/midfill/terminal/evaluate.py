@@ -152,6 +152,11 @@ def no_benchmark() -> ConfigError:
 
 def compare(first: Path, second: Path, *, json: bool, out: Path | None = None) -> int:
     """Print two results beside each other, and keep that in the folder `out`."""
+    from midfill.terminal import evaluate_bits
+
+    done = evaluate_bits.compare(first, second, json=json, out=out)
+    if done is not None:
+        return done
     from midfill.evaluate.compare import compare as compare_results
     from midfill.evaluate.compare import comparison_text, write_comparison
     from midfill.evaluate.result import read_result
@@ -338,13 +343,15 @@ def _kept(folder: Path | None, *, fresh: bool) -> str:
 
 
 def _for_model(chosen: "Benchmark", source: "AnswerSource | Path") -> "Benchmark":
-    """The benchmark with lengths in the model's own tokens, where it counts any and they are known."""
+    """The benchmark as this model can be asked: lengths in its own tokens, no holes it cannot fill."""
     from midfill.evaluate.source import LocalSource
 
-    fit = getattr(chosen, "for_model", None)
-    if fit is None or not isinstance(source, LocalSource):
+    if not isinstance(source, LocalSource):
         return chosen
-    return fit(source.count_tokens, source.context)
+    if not source.can_fill and hasattr(chosen, "without_suffix"):
+        chosen = cast(Any, chosen).without_suffix()
+    fit = getattr(chosen, "for_model", None)
+    return chosen if fit is None else fit(source.count_tokens, source.context)
 
 
 def _folder(

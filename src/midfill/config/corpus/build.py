@@ -2,20 +2,15 @@
 
 import datetime
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from midfill.config.corpus.decontamination import Decontamination
-from midfill.config.corpus.documents import (
-    Category,
-    DocumentsConfig,
-    ShardsConfig,
-    choice,
-    number,
-)
+from midfill.config.corpus.documents import Category, DocumentsConfig, ShardsConfig
 from midfill.config.corpus.duplicates import Duplicates
 from midfill.config.corpus.quality import QualityConfig
 from midfill.config.corpus.rules import RulesConfig
 from midfill.config.corpus.sources import Fetching, ReadLimits
+from midfill.config.fields import INF, SHARE, check_fields
 from midfill.errors import ConfigError
 
 Kind = Literal["folder", "repository", "git", "archives", "packages", "table", "pages"]
@@ -36,8 +31,7 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         """Refuse kinds that nobody can read."""
-        choice(self, "kind", get_args(Kind))
-        choice(self, "category", get_args(Category))
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +57,8 @@ class CorpusConfig:
 
     def __post_init__(self) -> None:
         """Refuse parts in which nothing fits."""
-        number(self, "part_bytes", 1 << 16)
+        limits = {"part_bytes": (1 << 16, INF), "label_share": SHARE, "kept_samples": (0, INF)}
+        check_fields(self, limits)
         if self.created_before is not None:
             try:
                 datetime.date.fromisoformat(self.created_before)
@@ -73,5 +68,3 @@ class CorpusConfig:
                     why=str(error),
                     fix="give a date such as 2023-11-01",
                 ) from error
-        number(self, "kept_samples", 0)
-        number(self, "label_share", 0, 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from midfill.errors import ConfigError
+from midfill.config.fields import INF, check_fields, refusal
 
 LONGEST_GRAM = 63  # words; what the compiled scanner can roll over
 Short = Literal["always", "solutions", "informative"]
@@ -42,27 +42,16 @@ class Decontamination:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be matched."""
-        _refuse(not 2 <= self.n <= LONGEST_GRAM, "n", self.n, f"2 to {LONGEST_GRAM} words")
-        _refuse(not 1 <= self.shortest <= self.n, "shortest", self.shortest, "1 to n words")
-        _refuse(not 0 <= self.informative <= self.n, "informative", self.informative, "0 to n")
-        _refuse(self.distinct < 0, "distinct", self.distinct, "0 or more")
-        _refuse(self.short not in Short.__args__, "short", self.short, " or ".join(Short.__args__))
-        for name in ("max_tasks", "max_df"):
-            value = getattr(self, name)
-            _refuse(value is not None and value < 1, name, value, "at least 1, or None")
-        _refuse(
-            self.substring_characters < 8, "substring_characters", self.substring_characters, "8 up"
-        )
-        _refuse(not (self.grams or self.substring), "grams", self.grams, "True without substring")
-
-
-def _refuse(wrong: bool, name: str, value: object, allowed: str) -> None:
-    if wrong:
-        raise ConfigError(
-            f"decontamination cannot have {name} = {value!r}",
-            why=f"it must be {allowed}",
-            fix=f"leave {name} out, or choose a recipe: {', '.join(RECIPES)}",
-        )
+        limits = {
+            "n": (2, LONGEST_GRAM),
+            "shortest": (1, self.n),
+            "informative": (0, self.n),
+            "distinct": (0, INF),
+            "substring_characters": (8, INF),
+        }
+        check_fields(self, limits, others=(1, INF))
+        if not (self.grams or self.substring):
+            raise refusal("grams", self.grams, "True without substring")
 
 
 def default() -> Decontamination:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from midfill.config.fields import INF, SHARE, check_choice, check_fields, check_number
 from midfill.errors import ConfigError
 
 Order = Literal["depth_first", "paper", "random", "path"]
@@ -29,9 +30,7 @@ class DocumentsConfig:
 
     def __post_init__(self) -> None:
         """Refuse what is no choice."""
-        choice(self, "unit", get_args(Unit))
-        choice(self, "order", get_args(Order))
-        number(self, "max_document_tokens", 1)
+        check_fields(self, {"max_document_tokens": (1, INF)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +43,7 @@ class FimConfig:
 
     def __post_init__(self) -> None:
         """Refuse rates that are no shares."""
-        choice(self, "split", get_args(Split))
-        number(self, "rate", 0, 1)
-        number(self, "spm_rate", 0, 1)
+        check_fields(self, {"rate": SHARE, "spm_rate": SHARE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +56,7 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         """Refuse vocabularies that no byte-level tokenizer can have."""
-        number(self, "vocabulary", 300, 1 << 24)
-        number(self, "sample_bytes", 1)
+        check_fields(self, {"vocabulary": (300, 1 << 24), "sample_bytes": (1, INF)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,45 +75,14 @@ class ShardsConfig:
 
     def __post_init__(self) -> None:
         """Refuse mixtures that are no mixture."""
-        number(self, "epochs", 1)
-        number(self, "held_out", 0, 0.5)
-        number(self, "shard_tokens", 1024)
-        if self.language_cap_bytes is not None:
-            number(self, "language_cap_bytes", 1)
+        limits = {"held_out": (0, 0.5), "shard_tokens": (1024, INF)}
+        check_fields(self, limits, others=(1, INF))
         for name, share in self.mix.items():
-            if name not in get_args(Category) or not 0 <= share <= 1:
-                raise ConfigError(
-                    f"mix has {name} = {share!r}",
-                    why=f"shares between 0 and 1 of {', '.join(get_args(Category))} make a mix",
-                    fix='for example {"code": 0.6, "math": 0.1, "text": 0.3}',
-                )
+            check_choice("a category of the mix", name, get_args(Category))
+            check_number(f"the share of {name}", share, *SHARE)
         if self.mix and abs(sum(self.mix.values()) - 1) > 1e-6:
             raise ConfigError(
                 f"the shares of the mix sum to {sum(self.mix.values()):g}",
                 why="they are shares of one whole",
                 fix="make them sum to 1",
             )
-
-
-def choice(config: Any, name: str, known: tuple[str, ...]) -> None:
-    """Raise ConfigError where a field is none of the known words."""
-    value = getattr(config, name)
-    if value not in known:
-        raise ConfigError(
-            f"{name} is {value!r}",
-            why=f"known are {', '.join(known)}",
-            fix=f"give one of them, or leave {name} out",
-        )
-
-
-def number(config: Any, name: str, low: float, high: float = float("inf")) -> None:
-    """Raise ConfigError where a field is no number between `low` and `high`."""
-    value = getattr(config, name)
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    if not real or not low <= value <= high:
-        bounds = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-        raise ConfigError(
-            f"{name} is {value!r}",
-            why=f"it must be {bounds}",
-            fix=f"give such a {name}, or leave it out",
-        )

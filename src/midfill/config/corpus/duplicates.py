@@ -4,10 +4,11 @@ The paper names MinHash on whole repositories and gives no numbers. The numbers 
 The Stack and StarCoder, which its text points back to.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from midfill.errors import ConfigError
+from midfill.config.fields import INF, check_fields, refusal
 
 Level = Literal["repo", "file", "both"]
 Chains = Literal["keeper", "component"]
@@ -42,37 +43,16 @@ class Duplicates:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be honoured, naming the field."""
-        _check_choice("level", self.level, ("repo", "file", "both"))
-        _check_choice("chains", self.chains, ("keeper", "component"))
-        _check_choice("exact", self.exact, ("report", "drop"))
-        _check("threshold", self.threshold, 0 < self.threshold <= 1, "above 0, at most 1")
-        _check("words", self.words, 1 <= self.words <= 4096, "1 to 4096")
-        most = 1 <= self.permutations <= MOST_SLOTS
-        _check("permutations", self.permutations, most, f"1 to {MOST_SLOTS}")
-        _check("seed", self.seed, 0 <= self.seed < 1 << 64, "0 to 2^64 - 1")
-        for name in ("centres", "window", "rounds"):
-            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("cache", "exact_bytes"):
-            _check(name, getattr(self, name), getattr(self, name) >= 0, "not negative")
-        self._check_bands()
-
-    def _check_bands(self) -> None:
-        if self.bands is None and self.rows is None:
-            return
-        bands, rows = self.bands or 0, self.rows or 0
-        fits = bands >= 1 and rows >= 1 and bands * rows <= self.permutations
-        wanted = f"both given, at least 1, and no more than {self.permutations} multiplied"
-        _check("bands x rows", f"{self.bands} x {self.rows}", fits, wanted)
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    _check(name, value, value in allowed, " or ".join(allowed))
-
-
-def _check(name: str, value: Any, good: bool, wanted: str) -> None:
-    if not good:
-        raise ConfigError(
-            f"duplicates: {name} is {value!r}",
-            why=f"it must be {wanted}",
-            fix=f"give such a {name}, or leave it out",
-        )
+        limits = {
+            "threshold": (1e-6, 1),
+            "words": (1, 4096),
+            "permutations": (1, MOST_SLOTS),
+            "seed": (0, 2**64 - 1),
+            "cache": (0, INF),
+            "exact_bytes": (0, INF),
+        }
+        check_fields(self, limits, others=(1, INF))
+        given = [number for number in (self.bands, self.rows) if number is not None]
+        if len(given) == 1 or math.prod(given) > self.permutations:
+            most = f"both given, or neither, and at most {self.permutations} multiplied"
+            raise refusal("bands x rows", f"{self.bands} x {self.rows}", most)

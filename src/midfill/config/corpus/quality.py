@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from midfill.errors import ConfigError
+from midfill.config.fields import ANY, INF, SHARE, check_fields, check_number
 
 MIB = 1 << 20
 
@@ -42,15 +42,10 @@ class SyntaxConfig:
 
     def __post_init__(self) -> None:
         """Refuse what could parse nothing."""
-        _positive(self, "largest", "cpu_s", "wall_s", "memory_mb", "recycle")
-        if self.parse not in (kinds := ("suspect", "all", "none")):
-            raise ConfigError(
-                f"parse is {self.parse!r}",
-                why=f"which files are parsed is one of: {', '.join(kinds)}",
-                fix="leave parse out: files that look broken are parsed",
-            )
-        for share in (self.error_share, *self.error_shares.values()):
-            _share("error_share", share)
+        limits = {"error_share": SHARE, "small": (0, INF), "cpu_s": (1e-6, INF)}
+        check_fields(self, limits | {"wall_s": (1e-6, INF)}, others=(1, INF))
+        for language, share in self.error_shares.items():
+            check_number(f"error_shares[{language}]", share, *SHARE)
 
     def error_limit(self, language: str) -> float:
         """The share of unplaced bytes above which a file of this language is broken."""
@@ -76,6 +71,10 @@ class Bounds:
     most_literal: float | None = 0.9  # share of non-blank characters in strings and numbers
     least_per_token: float | None = None  # characters; StarCoder's optional filter: 2.5 for Python
     least_lines: int = 30  # files with fewer non-blank lines are not judged: too little evidence
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be compared with."""
+        check_fields(self, {"least_lines": (0, INF)})
 
 
 CODE_BOUNDS = Bounds()
@@ -129,13 +128,8 @@ class ClassifierConfig:
 
     def __post_init__(self) -> None:
         """Refuse what could learn nothing."""
-        _positive(self, "word_ngrams", "minimum_count", "epochs", "learning_rate", "longest")
-        if not 8 <= self.bits <= 28:
-            raise ConfigError(
-                f"bits is {self.bits}",
-                why="it gives 2**bits buckets, from 256 to 268 million",
-                fix="give a number from 8 to 28; fastText's default is near 21",
-            )
+        limits = {"learning_rate": (1e-6, INF), "bits": (8, 28), "seed": ANY}
+        check_fields(self, limits, others=(1, INF))
 
 
 def _quality_classifier() -> ClassifierConfig:
@@ -156,27 +150,9 @@ class QualityConfig:
 
     def __post_init__(self) -> None:
         """Refuse shares that are none."""
-        for share in (self.keep, *self.keep_by_language.values()):
-            _share("keep", share)
-        _positive(self, "least_files")
-
-
-def _positive(config: object, *names: str) -> None:
-    """Raise ConfigError for the first of these fields that is not above zero."""
-    for name in names:
-        if not getattr(config, name) > 0:
-            raise ConfigError(
-                f"{name} is {getattr(config, name)!r}",
-                why="it must be above zero",
-                fix=f"give a larger {name}, or leave it out",
-            )
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigError(
-            f"{name} is {value!r}", why="it is a share, from 0 to 1", fix="give 0.1 for 10 %"
-        )
+        check_fields(self, {"keep": SHARE, "least_files": (1, INF)})
+        for language, share in self.keep_by_language.items():
+            check_number(f"keep_by_language[{language}]", share, *SHARE)
 
 
 BOUND_NAMES = tuple(one.name for one in fields(Bounds) if one.name != "least_lines")

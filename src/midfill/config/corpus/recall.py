@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from midfill.config.corpus.quality import ClassifierConfig
-from midfill.errors import ConfigError
+from midfill.config.fields import ANY, INF, SHARE, check_fields
 
 DomainKind = Literal["host", "owner", "repository"]
 
@@ -34,22 +34,9 @@ class RecallConfig:
 
     def __post_init__(self) -> None:
         """Refuse what could collect nothing."""
-        for name in ("rounds", "positives", "negatives", "domain_pages", "prefix_pages"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}",
-                    why="it must be at least 1",
-                    fix=f"give a larger {name}, or leave it out",
-                )
         shares = ("keep", "least_score", "domain_share", "stop_share", "accept")
-        for name in shares:
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(
-                    f"{name} is {value!r}",
-                    why="it is a share, from 0 to 1",
-                    fix="give 0.1 for 10 %",
-                )
+        limits = dict.fromkeys(shares, SHARE) | {"prefix_depth": (0, INF), "seed": ANY}
+        check_fields(self, limits, others=(1, INF))
 
 
 def web() -> RecallConfig:

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from midfill.errors import ConfigError
+from midfill.config.fields import INF, SHARE, check_fields, check_number
 
 # Licences that ask for attribution at most; LicenseRef-Public-Domain is a plain dedication.
 PERMISSIVE = frozenset(
@@ -36,18 +35,13 @@ class FilterConfig:
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0 to 1, negative sizes and empty ranges."""
-        for name in ("letters", "html_share"):
-            _check(name, getattr(self, name), 0, 1)
-        for name in ("mean_line", "longest_line", "xml_within", "html_characters", "data_least"):
-            _check(name, getattr(self, name), 0, float("inf"))
-        _check("data_most", self.data_most, self.data_least, float("inf"))
+        limits = {"letters": SHARE, "html_share": SHARE, "data_most": (self.data_least, INF)}
+        check_fields(self, limits, others=(0, INF))
         if self.comments is not None:
-            _check("comments", self.comments[0], 0, 1)
-            _check("comments", self.comments[1], self.comments[0], 1)
-        if self.stars is not None:
-            _check("stars", self.stars, 0, float("inf"))
+            check_number("comments", self.comments[0], 0, 1)
+            check_number("comments", self.comments[1], self.comments[0], 1)
         for language, least in (self.characters_per_token or {}).items():
-            _check(f"characters_per_token[{language}]", least, 0, float("inf"))
+            check_number(f"characters_per_token[{language}]", least, 0, INF)
 
 
 STARCODER_TOKENS = {"Python": 2.5, "Java": 2.9, "JavaScript": 2.6}  # bigcode-dataset's defaults
@@ -67,10 +61,7 @@ class GeneratedConfig:
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0 to 1 and negative sizes."""
-        for name in ("minified_spaces", "encoded_share"):
-            _check(name, getattr(self, name), 0, 1)
-        for name in ("minified_line", "minified_least"):
-            _check(name, getattr(self, name), 0, float("inf"))
+        check_fields(self, {"minified_spaces": SHARE, "encoded_share": SHARE}, others=(0, INF))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +90,3 @@ class RulesConfig:
     generated: GeneratedConfig = field(default_factory=GeneratedConfig)
     licence: LicenceConfig = field(default_factory=LicenceConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
-
-
-def _check(name: str, value: Any, low: float, high: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and low <= value <= high:
-        return
-    bounds = f"at least {low:g}" + (f" and at most {high:g}" if high < float("inf") else "")
-    raise ConfigError(
-        f"{name} is {value!r}",
-        why=f"it must be a number, {bounds}",
-        fix=f"give such a {name}, or leave it out",
-    )

@@ -1,8 +1,8 @@
 """What may be read of one repository, and how packages are fetched. No paper gives limits: ours."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from midfill.errors import ConfigError
+from midfill.config.fields import INF, check_fields
 
 MIB = 1 << 20
 
@@ -21,7 +21,7 @@ class ReadLimits:
 
     def __post_init__(self) -> None:
         """Refuse limits under which nothing could be read."""
-        _at_least_one(self)
+        check_fields(self, others=(1, INF))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +39,4 @@ class Fetching:
 
     def __post_init__(self) -> None:
         """Refuse what would fetch nothing."""
-        _at_least_one(self)
-
-
-def _at_least_one(config: ReadLimits | Fetching) -> None:
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and not value >= 1:
-            raise ConfigError(
-                f"{field.name} is {value!r}",
-                why="it must be at least 1",
-                fix=f"give a larger {field.name}, or leave it out",
-            )
+        check_fields(self, others=(1, INF))

@@ -6,38 +6,19 @@ those that `midfill pull` fetches; each must hold what its checksum says, since 
 rows would protect nothing.
 """
 
-import gzip
-import hashlib
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from midfill.config.corpus.decontamination import Decontamination
-from midfill.errors import CorpusError, DownloadError
-from midfill.hub import store
+from midfill.corpus.decontamination.items import Item, Kind
+from midfill.errors import DownloadError
+from midfill.hub import rows
 from midfill.hub.datasets import DataFile, datasets
 
-# "program": code of a task that solves nothing, as a buggy one; "data": values of tests, no words of
-# anyone's, so that a short one, such as `true false false`, is in every other file.
-Kind = Literal["text", "solution", "program", "test", "data"]
 Row = Mapping[str, Any]
 Part = tuple[Kind, str]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Item:
-    """One text of one task."""
-
-    set: str
-    task_id: str
-    kind: Kind
-    text: str
-    language: str = "Python"  # of a solution: how its comments are marked
-
 
 _JAVA_IMPORT = re.compile(r"^\s*(?:package|import)\b[^\n;]*;[^\S\n]*$", re.MULTILINE)
 _DOCSTRING = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
@@ -128,43 +109,24 @@ def files() -> list[DataFile]:
 def read(folder: Path | None) -> tuple[list[Item], list[str]]:
     """Every text of every set, and the names of packed sets that are neither here nor to be had.
 
-    A file is looked for in `folder`, as `midfill evaluate` does, then in what was pulled. Raises
-    DownloadError where one that can be pulled is missing, or holds something else.
+    Raises DownloadError where a file that can be pulled is missing, or one holds something else.
     """
-    places, missing = _places(folder)
-    items = [item for file, path in places for item in _items(file, path)]
-    return items, _not_to_be_had(missing, folder)
+    here, missing = places(folder)
+    items = [item for file, path in here for item in _items(file, path)]
+    return items, left_out(missing, folder)
 
 
-def made_from(folder: Path | None, config: Decontamination) -> str:
-    """A digest of all that an index of these files depends on: their rows, the code, the settings.
+def places(folder: Path | None) -> tuple[list[tuple[DataFile, Path]], list[DataFile]]:
+    """Where each file is, and those that are nowhere.
 
-    Raises DownloadError as `read` does, but reads no rows.
+    A file is looked for in `folder`, as `midfill evaluate` does, then in what was pulled.
     """
-    from midfill.corpus.decontamination import build, words
-
-    places, missing = _places(folder)
-    left_out = _not_to_be_had(missing, folder)
-    code = [Path(str(module.__file__)).read_bytes() for module in (build, words)]
-    code.append(Path(__file__).read_bytes())
-    used = (config.n, config.shortest, config.substring, config.substring_characters)
-    rows = [(file.name, file.content) for file, _ in places]
-    return hashlib.sha256(repr((rows, left_out, used, code)).encode()).hexdigest()
+    found = [(file, rows.locate(file, folder)) for file in files()]
+    here = [(file, path) for file, path in found if path is not None]
+    return here, [file for file, path in found if path is None]
 
 
-def _places(folder: Path | None) -> tuple[list[tuple[DataFile, Path]], list[DataFile]]:
-    """Where each file is, and those that are nowhere."""
-    places, missing = [], []
-    for file in files():
-        path = _locate(file, folder)
-        if path is None:
-            missing.append(file)
-        else:
-            places.append((file, path))
-    return places, missing
-
-
-def _not_to_be_had(missing: Iterable[DataFile], folder: Path | None) -> list[str]:
+def left_out(missing: Iterable[DataFile], folder: Path | None) -> list[str]:
     """The names of these files, if nobody can pull them. Raises DownloadError for one that can be."""
     if pullable := " ".join(file.name for file in missing if file.homes):
         raise DownloadError(
@@ -181,29 +143,9 @@ def _folder(file: DataFile) -> str:
     return file.path.partition("/")[0]
 
 
-def _locate(file: DataFile, folder: Path | None) -> Path | None:
-    places: list[Path] = []
-    if folder is not None:
-        home = folder / "benchmarks" if (folder / "benchmarks").is_dir() else folder
-        places = [home / file.path, (home / file.path).with_suffix("")]
-    if pulled := store.stored(file.entry):
-        places.append(Path(pulled))
-    return next((place for place in places if place.is_file()), None)
-
-
 def _items(file: DataFile, path: Path) -> Iterator[Item]:
-    try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
-    except (OSError, EOFError, zlib.error) as error:
-        why = str(error) or type(error).__name__
-        raise DownloadError(f"{path} cannot be read", why=why, fix=f"ls -l {path}") from error
-    if (found := hashlib.sha256(raw).hexdigest()) != file.content:
-        raise DownloadError(
-            f"{path} is not the {file.name} midfill knows",
-            why=f"the SHA-256 of its rows is {found[:12]}..., it should be {file.content[:12]}...",
-            fix=f"midfill pull {file.name}" if file.homes else f"remove {path}",
-        )
+    fix = f"midfill pull {file.name}" if file.homes else f"remove {path}"
+    raw = rows.known_rows(file, path, fix)
     parts = _PARTS[_folder(file)]
     for number, line in enumerate(filter(None, raw.split(b"\n"))):
         row = json.loads(line)
@@ -212,16 +154,3 @@ def _items(file: DataFile, path: Path) -> Iterator[Item]:
         for kind, text in parts(row):
             if text.strip():
                 yield Item(file.name, task, kind, text, language)
-
-
-def as_items(texts: Iterable[Item | tuple[str, str, str]]) -> Iterator[Item]:
-    """Items, or triples of set, task and text, which are taken for solutions."""
-    for text in texts:
-        item = text if isinstance(text, Item) else Item(text[0], text[1], "solution", text[2])
-        if not isinstance(item.text, str):
-            raise CorpusError(
-                f"the text of {item.set} {item.task_id} is a {type(item.text).__name__}",
-                why="only words can be looked for",
-                fix="give (set, task, text), all three strings",
-            )
-        yield item

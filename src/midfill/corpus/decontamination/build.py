@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midfill.config.corpus.decontamination import LONGEST_GRAM, Decontamination
-from midfill.corpus.decontamination.benchmarks import Item
+from midfill.corpus.decontamination.items import Item
 from midfill.corpus.decontamination.words import (
     apart,
     fold,

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midfill.config.corpus.decontamination import Decontamination
-from midfill.corpus.decontamination.benchmarks import Item, as_items, made_from, read
-from midfill.corpus.decontamination.matcher import Matcher, matcher
+from midfill.corpus.decontamination import benchmarks, build, items, words
+from midfill.corpus.decontamination.items import Item, as_items
+from midfill.corpus.decontamination.matcher import CompiledMatcher, Matcher, ReadableMatcher, native
 from midfill.errors import ConfigError, CorpusError
 
 Ints = NDArray[np.integer]
@@ -61,8 +62,8 @@ class Index:
 
         `folder` is what MIDFILL_DATA names; None: only what was pulled.
         """
-        items, left_out = read(None if folder is None else Path(folder))
-        made = cls.from_texts([*items, *more], config)
+        found, left_out = benchmarks.read(None if folder is None else Path(folder))
+        made = cls.from_texts([*found, *more], config)
         return replace(made, left_out=tuple(left_out))
 
     @classmethod
@@ -70,11 +71,9 @@ class Index:
         cls, texts: Iterable[Item | tuple[str, str, str]], config: Decontamination | None = None
     ) -> "Index":
         """The index of these texts, whatever their order."""
-        from midfill.corpus.decontamination.build import arrays
-
         config = config or Decontamination()
-        items = sorted(set(as_items(texts)))
-        return cls(n=config.n, shortest=config.shortest, left_out=(), **arrays(items, config))
+        arrays = build.arrays(sorted(set(as_items(texts))), config)
+        return cls(n=config.n, shortest=config.shortest, left_out=(), **arrays)
 
     @classmethod
     def cached(cls, folder: Path | None, config: Decontamination | None, path: Path) -> "Index":
@@ -84,7 +83,7 @@ class Index:
         same index. The rows themselves are not read again. Raises DownloadError.
         """
         folder, config = None if folder is None else Path(folder), config or Decontamination()
-        made_of = made_from(folder, config)
+        made_of = _made_from(folder, config)
         if _made_of(path) == made_of:
             return cls.load(path)
         made = cls.from_folder(folder, config)
@@ -138,7 +137,17 @@ class Index:
     @cached_property
     def matcher(self) -> Matcher:
         """What finds rows in a file: compiled where that is here, the readable twin elsewhere."""
-        return matcher(self)
+        return self.readable_matcher() if native is None else self.compiled_matcher()
+
+    def compiled_matcher(self) -> CompiledMatcher:
+        """The fast one; only where the extension was built."""
+        held = (self.words, self.ends, self.stream, self.gram_at, self.text_at, self.text_size)
+        return CompiledMatcher(self.n, self.shortest, [array.tobytes() for array in held])
+
+    def readable_matcher(self) -> ReadableMatcher:
+        """The same in Python."""
+        texts = [self.text(row) for row in range(self.rows)]
+        return ReadableMatcher(self.n, self.shortest, texts, len(self.gram_at))
 
     def active(self, config: Decontamination) -> NDArray[np.bool_]:
         """Which rows drop a file under `config`. Raises ConfigError for another n."""
@@ -210,6 +219,20 @@ class Index:
     def __getstate__(self) -> dict[str, object]:
         """For a worker: the arrays; what was made of them is made again there."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _made_from(folder: Path | None, config: Decontamination) -> str:
+    """A digest of all that an index of these files depends on: their rows, the code, the settings.
+
+    Raises DownloadError where a file that can be pulled is missing; reads no rows.
+    """
+    here, missing = benchmarks.places(folder)
+    left_out = benchmarks.left_out(missing, folder)
+    modules = (benchmarks, build, items, words)
+    code = [Path(str(module.__file__)).read_bytes() for module in modules]
+    used = (config.n, config.shortest, config.substring, config.substring_characters)
+    rows = [(file.name, file.content) for file, _ in here]
+    return hashlib.sha256(repr((rows, left_out, used, code)).encode()).hexdigest()
 
 
 def _made_of(path: Path) -> str | None:

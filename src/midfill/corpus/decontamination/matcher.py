@@ -1,18 +1,18 @@
 """Finds the rows of an index in a file: the compiled loop, and its readable twin."""
 
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 from midfill.corpus.decontamination.words import Marks, apart, fold, numbered, unhyphenated
 
+native: Any  # the compiled loops, or None
 try:
     from midfill.corpus import _native  # pyright: ignore[reportAttributeAccessIssue]
-except ImportError:  # a machine without a compiler
-    _native = None
 
-if TYPE_CHECKING:
-    from midfill.corpus.decontamination.index import Index
+    native = _native
+except ImportError:  # a machine without a compiler
+    native = None
 
 Found = dict[int, int]  # row to the first line it begins in, by row
 
@@ -25,19 +25,11 @@ class Matcher(Protocol):
         ...
 
 
-def matcher(index: "Index") -> Matcher:
-    """The fastest matcher that this machine has."""
-    return ReadableMatcher(index) if _native is None else CompiledMatcher(index)
-
-
 class CompiledMatcher:
-    """The loop of native/grams.cpp."""
+    """The loop of native/grams.cpp; `arrays` are those of an index, as it takes them."""
 
-    def __init__(self, index: "Index") -> None:
-        assert _native is not None
-        held = (index.words, index.ends, index.stream, index.gram_at, index.text_at)
-        raw = [array.tobytes() for array in (*held, index.text_size)]
-        self._native = _native.GramMatcher(index.n, index.shortest, *raw)
+    def __init__(self, n: int, shortest: int, arrays: Sequence[bytes]) -> None:
+        self._native = native.GramMatcher(n, shortest, *arrays)
 
     def find(self, text: str, marks: Marks) -> Found:
         """As `Matcher.find`."""
@@ -63,18 +55,18 @@ def _any_opens(marks: Marks, text: str) -> bool:
 
 
 class ReadableMatcher:
-    """The same in Python; it needs some hundred bytes a gram."""
+    """The same in Python, from the words of every row, grams first; some hundred bytes a gram."""
 
-    def __init__(self, index: "Index") -> None:
-        grams = len(index.gram_at)
-        self._n, self._ending = index.n, index.shortest
-        self._grams = {index.text(row): row for row in range(grams)}
+    def __init__(self, n: int, shortest: int, rows: Sequence[str], grams: int) -> None:
+        self._n, self._ending = n, shortest
+        self._grams = {text: row for row, text in enumerate(rows[:grams])}
         self._texts: dict[str, list[tuple[list[str], int]]] = {}  # by their last words
-        for row in range(grams, index.rows):
-            text = index.text(row).split(" ")
+        self._longest = n
+        for row, joined in enumerate(rows[grams:], grams):
+            text = joined.split(" ")
             ending = " ".join(text[-self._ending :])
             self._texts.setdefault(ending, []).append((text, row))
-        self._longest = max([self._n, *index.text_size.tolist()])
+            self._longest = max(self._longest, len(text))
 
     def find(self, text: str, marks: Marks) -> Found:
         """As `Matcher.find`."""

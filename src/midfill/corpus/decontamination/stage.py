@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from midfill.config.corpus.decontamination import Decontamination
 from midfill.corpus.decontamination.held_out import held_out
@@ -18,9 +19,9 @@ SAMPLES = 50  # hits written aside for reading
 _CONTEXT = 300  # characters of the line that is shown with each
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """One hit with its line, for reading. The order is random and the same in every run."""
+    """One hit with its line, for reading."""
 
     lot: str  # of the draw
     document: str
@@ -30,6 +31,11 @@ class Sample:
     gram: str
     drops: bool
     context: str
+
+    @property
+    def place(self) -> tuple[bool, str]:
+        """Those that drop their file first; else by chance, and the same in every run."""
+        return not self.drops, self.lot
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,27 +57,59 @@ class Report:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("held_out", "sets", "tasks", "frequency"):
             getattr(self, name).update(getattr(other, name))
-        self.samples = sorted([*self.samples, *other.samples])[:SAMPLES]
+        self.draw(other.samples)
+
+    def draw(self, samples: Iterable[Sample]) -> None:
+        """Take in hits for reading; the first `SAMPLES` of all stay."""
+        self.samples = sorted([*self.samples, *samples], key=lambda one: one.place)[:SAMPLES]
 
     def most_frequent(self, index: Index, count: int = 50) -> list[tuple[str, int]]:
         """The grams that most documents hold, with how many: what to read for false hits."""
         rows = sorted(self.frequency.items(), key=lambda item: (-item[1], item[0]))
         return [(index.text(row), documents) for row, documents in rows[:count]]
 
-    def as_json(self, index: Index) -> dict[str, object]:
-        """Everything in it, for the report page."""
+    def as_json(self, index: Index) -> dict[str, Any]:
+        """Everything in it, so that the reports of all parts can be read and added up."""
         return {
             "index": index.digest,
-            "benchmark_texts_too_short": index.too_short,
-            "benchmarks_left_out": list(index.left_out),
             "documents": self.documents,
             "dropped": self.dropped,
             "dropped_by_paper": self.dropped_by_paper,
             "held_out": dict(sorted(self.held_out.items())),
             "sets": dict(sorted(self.sets.items())),
             "tasks": [[*task, documents] for task, documents in sorted(self.tasks.items())],
-            "most_frequent": [list(pair) for pair in self.most_frequent(index)],
+            "frequency": [list(pair) for pair in sorted(self.frequency.items())],
             "samples": [asdict(sample) for sample in self.samples],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Report":
+        """The report that `as_json` wrote."""
+        return cls(
+            documents=data["documents"],
+            dropped=data["dropped"],
+            dropped_by_paper=data["dropped_by_paper"],
+            held_out=Counter(data["held_out"]),
+            sets=Counter(data["sets"]),
+            tasks=Counter({(name, task): count for name, task, count in data["tasks"]}),
+            frequency=Counter(dict(data["frequency"])),
+            samples=[Sample(**sample) for sample in data["samples"]],
+        )
+
+    def summary(self, index: Index) -> dict[str, Any]:
+        """What the report page shows: counts with their benchmarks, and words instead of rows."""
+        whole = Counter(name for name, _ in index.tasks)
+        hit = Counter(name for name, _ in self.tasks)
+        shown = self.as_json(index)
+        del shown["frequency"]
+        return shown | {
+            "benchmark_texts_too_short": index.too_short,
+            "benchmarks_left_out": list(index.left_out),
+            "sets": [
+                {"set": name, "documents": self.sets[name], "hit": hit[name], "tasks": tasks}
+                for name, tasks in sorted(whole.items())
+            ],
+            "most_frequent": [list(pair) for pair in self.most_frequent(index)],
         }
 
 
@@ -98,7 +136,7 @@ def decontaminate(documents: Iterable[Document], index: Index, config: Decontami
             lot = hashlib.sha256(document.id.encode(errors="replace")).hexdigest()
             drops = bool(active[list(found)].any())
             # Whose text it is takes longer to tell than that nothing of it counts.
-            if drops or config.substring or _is_drawn(report, lot):
+            if drops or config.substring or _is_drawn(report, drops, lot):
                 _judge(document, hits(document.text, found, index, config, active), report, lot)
     return report
 
@@ -117,17 +155,16 @@ def _judge(document: Document, hits: list[Hit], report: Report, lot: str) -> Non
         report.dropped += 1
         report.sets.update({hit.set for hit in dropping})
         report.tasks.update({(hit.set, hit.task_id) for hit in dropping})
-    if hits and _is_drawn(report, lot):
-        _draw(report, document, hits[0], lot)
+    if hits and _is_drawn(report, hits[0].drops, lot):
+        report.draw([_sample(document, hits[0], lot)])
 
 
-def _is_drawn(report: Report, lot: str) -> bool:
-    """Whether a lot is among the smallest so far."""
-    return len(report.samples) < SAMPLES or lot <= report.samples[-1].lot
+def _is_drawn(report: Report, drops: bool, lot: str) -> bool:
+    """Whether a hit is among the first so far."""
+    return len(report.samples) < SAMPLES or (not drops, lot) <= report.samples[-1].place
 
 
-def _draw(report: Report, document: Document, hit: Hit, lot: str) -> None:
+def _sample(document: Document, hit: Hit, lot: str) -> Sample:
     line = document.text.splitlines()[hit.line - 1 : hit.line]
     shown = line[0].strip()[:_CONTEXT] if line else ""
-    sample = Sample(lot, document.id, hit.line, hit.set, hit.task_id, hit.gram, hit.drops, shown)
-    report.samples = sorted([*report.samples, sample])[:SAMPLES]
+    return Sample(lot, document.id, hit.line, hit.set, hit.task_id, hit.gram, hit.drops, shown)

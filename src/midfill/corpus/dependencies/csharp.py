@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from midfill.corpus.dependencies.family import Family, File, Resolver
 from midfill.corpus.dependencies.words import (
     Declared,
-    at_line_starts,
     capitalised,
     indentation,
+    line_starts,
+    matches_at,
     mentioned,
     places_of,
     without_comments,
@@ -25,9 +26,10 @@ from midfill.corpus.dependencies.words import (
 LANGUAGES = ("C#",)
 
 _USING = re.compile(
-    r"using[ \t]+(?:(static)[ \t]+|\w+[ \t]*(=)[ \t]*)?(?:global::)?([\w.]+)[^\n;]{0,200};"
+    r"\n[ \t]*(global[ \t]+)?using[ \t]+(?:(static)[ \t]+|\w+[ \t]*(=)[ \t]*)?(?:global::)?([\w.]+)[^\n;]{0,200};"
 )
 _NAMESPACE = re.compile(r"\n([ \t]*)namespace[ \t]+([\w.]+)")
+_WORDS = ("global", "using", "namespace")
 _KINDS = ("class", "interface", "struct", "enum", "record", "delegate")
 _TYPE = re.compile(
     r"(?:class|interface|struct|enum|record|delegate[ \t]+[\w<>,.?\[\]]+)[ \t]+([A-Za-z_]\w*)"
@@ -95,29 +97,26 @@ def _read(text: str, everywhere: dict[str, None]) -> _Unit:
     """What a file declares and uses; its global usings are added to `everywhere`."""
     unit = _Unit()
     text = "\n" + without_comments(text)
-    for match in _USING.finditer(text):
-        static, alias, name = match.groups()
-        before = text[text.rfind("\n", max(0, match.start() - 100), match.start()) : match.start()]
-        is_global = before.strip() == "global"
-        if before.strip() and not is_global:
-            continue
+    starts = line_starts(text, _WORDS)
+    for match in matches_at(_USING, text, starts):
+        is_global, static, alias, name = match.groups()
         if static or alias:
             unit.named.append(name)
         elif is_global:
             everywhere[name] = None
         else:
             unit.usings.append(name)
-    namespaces = _namespaces(text)
+    namespaces = _namespaces(matches_at(_NAMESPACE, text, starts))
     unit.namespaces = list(dict.fromkeys(name for _, name in namespaces))[:64]
     unit.types = list(_types(text, namespaces))
     return unit
 
 
-def _namespaces(text: str) -> list[tuple[int, str]]:
+def _namespaces(matches: Iterable[re.Match[str]]) -> list[tuple[int, str]]:
     """Where each namespace begins, and its full name: one further to the right lies in the last."""
     found: list[tuple[int, str]] = []
     open_ones: list[tuple[int, str]] = []
-    for match in at_line_starts(_NAMESPACE, text, ("namespace",)):
+    for match in matches:
         indent = len(match[1])
         while open_ones and open_ones[-1][0] >= indent:
             open_ones.pop()

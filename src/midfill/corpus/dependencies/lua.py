@@ -14,7 +14,7 @@ from midfill.corpus.dependencies.words import Comments, outside_comments
 LANGUAGES = ("Lua", "MoonScript")
 
 _REQUIRE = re.compile(
-    r"require[ \t]*\(?[ \t]*(\.\.\.[ \t]*\.\.[ \t]*)?(?:\"([^\"\n]+)\"|'([^'\n]+)'|\[\[([^\]\n]+)\]\])"
+    r"require[ \t]*[(,]?[ \t]*(\.\.\.[ \t]*\.\.[ \t]*)?(?:\"([^\"\n]+)\"|'([^'\n]+)'|\[\[([^\]\n]+)\]\])"
 )
 _FILE = re.compile(r"(?:dofile|loadfile)[ \t]*\(?[ \t]*[\"']([^\"'\n]+)[\"']")
 _ROCK = re.compile(r"[\[{,\s][\"']?([\w.\-]+)[\"']?\]?[ \t]*=[ \t]*[\"']([^\"'\n]+\.lua)[\"']")

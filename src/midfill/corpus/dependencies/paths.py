@@ -40,6 +40,11 @@ def join(folder: str, relative: str) -> str | None:
     return "/".join(parts)
 
 
+def named(paths: Iterable[str], name: str) -> list[str]:
+    """The paths of files with this name, sorted."""
+    return sorted(path for path in paths if path.endswith(name) and path.rpartition("/")[2] == name)
+
+
 def ancestors(path: str) -> Iterator[str]:
     """The folders around a file, the nearest first and the repository ("") last."""
     folder = folder_of(path)

@@ -1,8 +1,8 @@
 """Perl: packages by their paths, on `lib` and what `use lib` names, else where they are declared.
 
-`use`, `require`, `do`, and the classes that `parent`, `base`, `extends`, `with` or any other module
-is given by name. What stands
-in documentation (POD) or after `__END__` does not count.
+`use`, `require`, `do`, the checks `use_ok` and `require_ok`, and the classes that `parent`, `base`,
+`extends`, `with` or any other module is given by name. What stands in documentation (POD) or after
+`__END__` does not count.
 """
 
 import re
@@ -22,13 +22,13 @@ from midfill.corpus.dependencies.words import (
 LANGUAGES = ("Perl", "XS", "Mason")
 
 _STATEMENT = re.compile(
-    r"\n[ \t]*(?:eval[ \t]*\{[ \t]*)?(?:"
+    r"\n[ \t]*(?:(?:eval|BEGIN)[ \t]*\{[ \t]*)?(?:"
     r"(?:use|no|require)[ \t]+(?P<module>[A-Za-z_]\w*(?:(?:::|')\w+)*)(?P<list>[^\n;]*)"
     r"|(?:require|do)[ \t]*\(?[ \t]*[\"'](?P<file>[^\"'$\n]+)[\"']"
-    r"|(?:extends|with)\b[ \t]*\(?(?P<classes>[^\n;]*)"
+    r"|(?:extends|with|use_ok|require_ok)\b[ \t]*\(?(?P<classes>[^\n;]*)"
     r"|package[ \t]+(?P<package>[A-Za-z_]\w*(?:::\w+)*))"
 )
-_STATEMENT_WORDS = ("eval", "use", "no", "require", "do", "extends", "with", "package")
+_STATEMENT_WORDS = ("eval", "BEGIN", "use", "no", "require", "do", "extends", "with", "package")
 _QUOTED = re.compile(r"[\"']([A-Za-z_]\w*(?:::\w+)*)[\"']")
 _WORDS = re.compile(r"qw[ \t]*[(\[{/<|!]([^)\]}/>|!\n]*)")
 _PATH = re.compile(r"[\"'/ (]([\w.][\w./-]*)[\"') ]")
@@ -42,6 +42,7 @@ class _Perl:
         self._suffixes = Suffixes(path for path in everything if path.endswith(".pm"))
         self._names = {path.rpartition("/")[2] for path in everything}
         self._declared = Declared()
+        self._found: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
         self._statements: dict[str, list[re.Match[str]]] = {}
         for file in sorted(files, key=lambda file: file.path):
             self._statements[file.path] = found = _statements(file.text)
@@ -51,27 +52,36 @@ class _Perl:
 
     def needs(self, file: File) -> Iterable[str]:
         roots: list[str] = []
-        for match in self._statements.get(file.path) or _statements(file.text):
+        for match in self._statements.get(file.path, ()):
             if match["module"] == "lib":
                 roots += [*_PATH.findall(match["list"] + " "), *_words(match["list"])]
             for name in _modules(match):
-                found = self._find(file.path, name, roots[:16])
+                found = self._find(folder_of(file.path), name, tuple(roots[:16]))
+                found = found or self._declared.find("", name, file.path)
                 if found:
                     yield found
             if match["file"]:
                 yield from self._files(file.path, match["file"], roots[:16])
 
-    def _find(self, user: str, name: str, roots: list[str]) -> str | None:
+    def _find(self, folder: str, name: str, roots: tuple[str, ...]) -> str | None:
+        """The file on the path of a package, for files in this folder."""
         path = name.replace("::", "/").replace("'", "/") + ".pm"
         if path.rpartition("/")[2] not in self._names:
-            return self._declared.find("", name, user)
-        for folder in ancestors(user):
+            return None
+        asked = folder, path, roots
+        if asked not in self._found:
+            self._found[asked] = next(self._on_path(*asked), None)
+        return self._found[asked]
+
+    def _on_path(self, folder: str, path: str, roots: tuple[str, ...]) -> Iterator[str]:
+        for around in ancestors(f"{folder}/" if folder else ""):
             for root in ("lib", "", "t/lib", *roots):
-                place = join(folder, f"{root}/{path}" if root else path)
+                place = join(around, f"{root}/{path}" if root else path)
                 if place in self._everything:
-                    return place
+                    yield place or ""
         ends_so = self._suffixes.unique(path) if "/" in path else None
-        return ends_so or self._declared.find("", name, user)
+        if ends_so:
+            yield ends_so
 
     def _files(self, user: str, name: str, roots: list[str]) -> Iterator[str]:
         places = [join(folder_of(user), name), join("", name), join("lib", name)]

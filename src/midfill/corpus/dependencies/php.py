@@ -3,7 +3,7 @@
 A class is found where it is declared, whatever the autoloader; where several files declare it, the
 one that composer.json's PSR-4 folders name, else the nearest. Names of the own namespace need no
 `use` and are edges where they stand in the text as words. A path that is computed, other than from
-the file's own folder, is not seen.
+the file's own folder, is not seen, nor a name that begins with a part of a namespace (`Sub\\Name`).
 """
 
 import json
@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from midfill.corpus.dependencies.family import Family, File, Resolver
-from midfill.corpus.dependencies.paths import folder_of, join
+from midfill.corpus.dependencies.paths import folder_of, join, named
 from midfill.corpus.dependencies.words import (
     Declared,
-    at_line_starts,
     at_places,
     capitalised,
+    line_starts,
+    matches_at,
     mentioned,
     outside_comments,
     without_comments,
@@ -32,7 +33,7 @@ _STATEMENT = (
     r"|(?:(?:abstract|final|readonly)[ \t]+){0,3}(?:class|interface|trait|enum)[ \t]+(?P<type>\w+)"
     r"|function[ \t]+&?[ \t]*(?P<function>\w+)[ \t]*\()"
 )
-_OUTER = re.compile(rf"\n(?=[<nuafrcite]){_STATEMENT}")
+_OUTER = re.compile(rf"\n{_STATEMENT}")
 _INNER = re.compile(rf"\n[ \t]*{_STATEMENT}")
 _TRAITS = re.compile(r"\n[ \t]+use[ \t]+([\w\\, ]+)[;{]")
 _INCLUDE = re.compile(
@@ -40,8 +41,8 @@ _INCLUDE = re.compile(
     r"((?:__DIR__|(?:\\?dirname[ \t]*\([ \t]*){1,4}(?:__FILE__|__DIR__)[ \t]*(?:,[ \t]*\d[ \t]*)?"
     r"(?:\)[ \t]*){1,4})[ \t]*\.[ \t]*)?[\"']([^\"'$\n]+)[\"']"
 )
-_FULL_NAME = re.compile(r"\\([A-Z]\w*(?:\\\w+)*)")
-_INNER_WORDS = (
+_FULL_NAME = re.compile(r"\\(?<!\w\\)([A-Z]\w*(?:\\\w+)*)")
+_WORDS = (  # that a statement begins with
     "<?",
     "namespace",
     "use",
@@ -61,6 +62,7 @@ _QUOTED_NAMES = 2000  # full names looked at in one file
 class _Unit:
     namespaces: list[str] = field(default_factory=list)
     uses: list[str] = field(default_factory=list)
+    traits: list[str] = field(default_factory=list)  # as they are named in classes
     functions_used: list[str] = field(default_factory=list)
     types: list[tuple[str, str]] = field(default_factory=list)
     functions: list[tuple[str, str]] = field(default_factory=list)
@@ -72,6 +74,7 @@ class _Php:
         self._types, self._functions = Declared(), Declared()
         self._full_names: set[str] = set()  # of types
         self._autoload = list(_psr(everything))
+        self._autoloaded: dict[str, str | None] = {}  # file by full name
         self._units: dict[str, _Unit] = {}
         for file in sorted(files, key=lambda file: file.path):
             self._units[file.path] = unit = _read(file.text)
@@ -95,10 +98,9 @@ class _Php:
 
     def _names(self, unit: _Unit, file: File) -> Iterator[str]:
         """Full names of the classes that a file may need."""
-        for name in unit.uses:
-            yield name
-            for namespace in unit.namespaces:  # in a class, `use` names a trait
-                yield _joined(namespace, name)
+        yield from unit.uses
+        for name in unit.traits:
+            yield from (_joined(namespace, name) for namespace in unit.namespaces)
         text = without_comments(file.text)
         yield from dict.fromkeys(_FULL_NAME.findall(text)[:_QUOTED_NAMES])
         words = capitalised(text)
@@ -109,15 +111,17 @@ class _Php:
                 yield _joined(namespace, name)
 
     def _class(self, name: str, user: str) -> str | None:
-        found = _find(self._types, name, user)
-        if found is None:
-            return None
+        if name not in self._autoloaded:
+            self._autoloaded[name] = next(self._places(name), None)
+        return self._autoloaded[name] or _find(self._types, name, user)
+
+    def _places(self, name: str) -> Iterator[str]:
+        """Files of the repository where composer's autoloader would look for a class."""
         for prefix, folder in self._autoload:
             if name.startswith(prefix):
                 path = join(folder, name[len(prefix) :].replace("\\", "/") + ".php")
                 if path and path in self._everything:
-                    return path
-        return found
+                    yield path
 
     def _included(self, file: File) -> Iterator[str]:
         text = "\n" + file.text
@@ -152,11 +156,13 @@ def _read(text: str) -> _Unit:
     unit = _Unit()
     text = "\n" + without_comments(text)
     namespace = ""
-    for used in at_line_starts(_TRAITS, text, ("use",)):
+    starts = line_starts(text, _WORDS)
+    for used in matches_at(_TRAITS, text, starts):
         _add_uses(unit, used[1])
-    found = list(_OUTER.finditer(text))
+    unit.traits = list(unit.uses)
+    found = list(matches_at(_OUTER, text, starts))
     if not any(match["type"] or match["function"] for match in found):
-        found = list(at_line_starts(_INNER, text, _INNER_WORDS))
+        found = list(matches_at(_INNER, text, starts))
     for match in found:
         if match["namespace"]:
             namespace = match["namespace"].strip("\\")
@@ -174,6 +180,9 @@ def _read(text: str) -> _Unit:
 def _add_uses(unit: _Unit, stated: str) -> None:
     """Add the names of `A\\B`, `A\\B as C, D` or `A\\{B, function c}`."""
     stated = stated.strip()
+    if stated.replace("\\", "").isidentifier():
+        unit.uses.append(stated.strip("\\"))
+        return
     kind, _, rest = stated.partition(" ")
     functions = kind == "function"
     if kind in ("function", "const"):
@@ -191,9 +200,7 @@ def _add_uses(unit: _Unit, stated: str) -> None:
 
 def _psr(everything: Mapping[str, File]) -> Iterator[tuple[str, str]]:
     """Prefix and folder of each PSR-4 rule of the repository's composer.json files."""
-    for path in sorted(everything):
-        if path.rpartition("/")[2] != "composer.json":
-            continue
+    for path in named(everything, "composer.json"):
         try:
             stated = json.loads(everything[path].text)
         except (ValueError, RecursionError):

@@ -25,8 +25,9 @@ _FOLDER = (
 )
 _REQUIRE = re.compile(
     r"\n[ \t]*(?:begin[ \t]*;?[ \t]*)?(require_relative|require|load|autoload)\b[ \t]*\(?[ \t]*"
-    rf"(?::\w+[ \t]*,[ \t]*)?({_FOLDER})[\"']([^\"'#\n]+)[\"']([ \t]*,[ \t]*(?:__FILE__|__dir__))?"
+    rf"(?::\w+[ \t]*,[ \t]*)?({_FOLDER})[\"']([^\"'#\n]+(?:[\"'][ \t]*,[ \t]*[\"'][^\"'#\n]+)*)[\"']([ \t]*,[ \t]*(?:__FILE__|__dir__))?"
 )
+_JOINED = re.compile(r"[\"'][ \t]*,[ \t]*[\"']")
 _PATHS = re.compile(r"require_paths?[ \t]*=[ \t]*(\[[^\]\n]*\]|[\"'][^\"'\n]*[\"']|%w\[[^\]\n]*\])")
 _COMMENTS = Comments(line="#", opening="\n=begin", closing="\n=end")
 _ALWAYS = ("lib", "test", "spec", "")
@@ -53,6 +54,7 @@ class _Ruby:
 
     def _find(self, user: str, match: re.Match[str]) -> str | None:
         word, base, name, from_file = match.groups()
+        name = _JOINED.sub("/", name)
         if word == "require_relative" or base.strip() or from_file:
             folder = folder_of(user)
             if from_file and "__FILE__" in from_file:  # expand_path takes the file for a folder

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from midfill.corpus.dependencies.family import Family, File, Resolver
-from midfill.corpus.dependencies.paths import ancestors, folder_of, join, stem_of
+from midfill.corpus.dependencies.paths import ancestors, folder_of, join, named, stem_of
 from midfill.corpus.dependencies.words import (
-    line_starts,
+    at_line_starts,
     matches_at,
     outside_comments,
     places_of,
@@ -21,20 +21,19 @@ from midfill.corpus.dependencies.words import (
 
 LANGUAGES = ("Rust",)
 
-_MOD = re.compile(
-    r"\n[ \t]*(?:#\[path[ \t]*=[ \t]*\"([^\"\n]+)\"\][ \t\r]*\n?[ \t]*)?(?:#\[[^\n\]]*\][ \t]*)?"
-    r"(?:pub(?:\([^)\n]*\))?[ \t]+)?mod[ \t]+(?:r#)?(\w+)[ \t]*;"
+_ITEM = re.compile(
+    r"\n[ \t]*(?:#\[path[ \t]*=[ \t]*\"(?P<path>[^\"\n]+)\"\][ \t\r]*\n?[ \t]*)?"
+    r"(?:#\[[^\n\]]*\][ \t\r]*\n?[ \t]*)?(?P<pub>pub(?:\([^)\n]*\))?[ \t]+)?"
+    r"(?:mod[ \t]+(?:r#)?(?P<mod>\w+)[ \t]*;|(?P<use>use|extern[ \t]+crate)[ \t]+|(?(pub)"
+    r"(?:(?:unsafe|async|const|extern(?:[ \t]+\"[^\"\n]*\")?)[ \t]+)*"
+    r"(?:struct|enum|union|trait|fn|type|const|static|macro)[ \t]+(?:mut[ \t]+)?(?P<name>\w+)|(?!)))"
 )
-_USE = re.compile(r"\n[ \t]*(?:pub(?:\([^)\n]*\))?[ \t]+)?(?:use|extern[ \t]+crate)[ \t]+")
 _CRATE_PATH = re.compile(r"crate((?:::\w+)+)")
 _SUPER_PATH = re.compile(r"super((?:::\w+)+)")
 _INCLUDED = re.compile(r"include(?:_str|_bytes)?!\([ \t]*\"([^\"\n]+)\"")
-_LINE_WORDS = ("#[", "pub", "mod", "use", "extern")  # that the three patterns of lines begin with
-_TOKEN = re.compile(r"[{},*]|::|as[ \t\n]+\w+|(?:r#)?\w+|//[^\n]*")
-_PUBLIC = re.compile(
-    r"\n[ \t]*pub(?:\([^)\n]*\))?[ \t]+(?:(?:unsafe|async|const|extern(?:[ \t]+\"[^\"\n]*\")?)[ \t]+)*"
-    r"(?:struct|enum|union|trait|fn|type|const|static|macro)[ \t]+(?:mut[ \t]+)?(\w+)"
-)
+_ITEM_WORDS = ("#[", "pub", "mod", "use", "extern")
+_LEAF = re.compile(r"(?<![\w:#*\s])\s*+([\w:#*]*+)\s*+(?:as\s++(\w++)\s*+)?([{},]|\Z)")
+_LINE_COMMENT = re.compile(r"//[^\n]*")
 _LONGEST_USE = 10_000  # characters
 _LONGEST_MANIFEST = 200_000  # characters
 _LONGEST_LINE = 2000
@@ -59,6 +58,7 @@ class _Unit:
 class _Module:
     root: str  # the crate's root file
     parent: str | None = None
+    beside: bool = True  # its modules lie in its own folder, not in one called as it
     children: dict[str, str] = field(default_factory=dict)
 
 
@@ -68,7 +68,7 @@ class _Rust:
         self._units = {file.path: _read(file.text) for file in files}
         self._modules: dict[str, _Module] = {}
         self._libraries: dict[str, str] = {}  # root file by crate name
-        self._renamed: dict[tuple[str, str], str] = {}  # by manifest's folder and name: root file
+        self._renamed: dict[str, dict[str, str]] = {}  # root file by name and manifest's folder
         manifests = dict(_manifests(everything))
         for folder, manifest in manifests.items():
             self._add_library(folder, manifest)
@@ -84,10 +84,10 @@ class _Rust:
         if unit is None:
             return
         yield from self._modules[file.path].children.values()
-        for path in unit.uses:
-            yield from self._resolve(file.path, path)
-        for path in unit.paths:
-            yield from self._resolve(file.path, path)
+        for path in (*unit.uses, *unit.paths):
+            module, rest = self._start(file.path, path)
+            if module is not None:
+                yield self._walk(module, rest, file.path)
         for name in unit.included:
             found = join(folder_of(file.path), name)
             if found is not None:
@@ -114,7 +114,7 @@ class _Rust:
                 if isinstance(package, str):
                     root = self._libraries.get(package.replace("-", "_"), root)
                 if root in self._units:
-                    self._renamed[folder, name.replace("-", "_")] = root
+                    self._renamed.setdefault(name.replace("-", "_"), {})[folder] = root
 
     def _is_root(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
@@ -136,29 +136,25 @@ class _Rust:
             path = waiting.pop()
             module = self._modules[path]
             for name, stated in self._units[path].mods:
-                child = self._child(path, module, name, stated)
+                child = self._child(path, name, stated)
                 if child is None or name in module.children:
                     continue
                 module.children[name] = child
                 if child not in self._modules:
-                    self._modules[child] = _Module(module.root, path)
+                    beside = bool(stated) or stem_of(child) == "mod"
+                    self._modules[child] = _Module(module.root, path, beside)
                     waiting.append(child)
 
-    def _child(self, path: str, module: _Module, name: str, stated: str) -> str | None:
+    def _child(self, path: str, name: str, stated: str) -> str | None:
         folder = folder_of(path)
         if stated:
             return found if (found := join(folder, stated)) in self._units else None
-        below = folder if module.root == path or stem_of(path) == "mod" else path[: -len(".rs")]
+        below = folder if self._modules[path].beside else path[: -len(".rs")]
         for candidate in (f"{name}.rs", f"{name}/mod.rs"):
             found = join(below, candidate) or ""
             if found in self._units:
                 return found
         return None
-
-    def _resolve(self, user: str, path: _Path) -> Iterator[str]:
-        module, rest = self._start(user, path)
-        if module is not None:
-            yield self._walk(module, rest, user)
 
     def _start(self, user: str, path: _Path) -> tuple[str | None, _Path]:
         """The file that a path begins in, and what of the path is left."""
@@ -181,10 +177,10 @@ class _Rust:
 
     def _crate(self, user: str, name: str) -> str | None:
         """The root of another crate; in Rust 2015 a path may also begin at the own root."""
-        if self._renamed:
+        if name in self._renamed:
             for folder in ancestors(user):
-                if (folder, name) in self._renamed:
-                    return self._renamed[folder, name]
+                if folder in self._renamed[name]:
+                    return self._renamed[name][folder]
         root = self._modules[user].root
         if name in self._libraries:
             return self._libraries[name]
@@ -223,19 +219,22 @@ class _Rust:
 def _read(text: str) -> _Unit:
     text = "\n" + text
     unit = _Unit()
-    starts = line_starts(text, _LINE_WORDS)
-    for match in outside_comments(text, matches_at(_MOD, text, starts)):
-        unit.mods.append((match[2], match[1] or ""))
-    for match in outside_comments(text, matches_at(_USE, text, starts)):
-        end = text.find(";", match.end(), match.end() + _LONGEST_USE)
-        if end >= 0:
-            _add_uses(unit, text[match.end() : end])
+    public: list[str] = []
+    for match in outside_comments(text, at_line_starts(_ITEM, text, _ITEM_WORDS)):
+        if match["name"]:
+            public.append(match["name"])
+        elif match["mod"]:
+            unit.mods.append((match["mod"], match["path"] or ""))
+        else:
+            end = text.find(";", match.end(), match.end() + _LONGEST_USE)
+            if end >= 0:
+                _add_uses(unit, text[match.end() : end])
+    unit.public = frozenset(public)
     places = places_of(text, ("crate::", "super::", "include"))
     for first, pattern in (("crate", _CRATE_PATH), ("super", _SUPER_PATH)):
         found = dict.fromkeys(match[1] for match in matches_at(pattern, text, places))
         unit.paths += [(first, *path[2:].split("::")[:16]) for path in found]
     unit.included = [match[1] for match in matches_at(_INCLUDED, text, places)]
-    unit.public = frozenset(match[1] for match in matches_at(_PUBLIC, text, starts))
     return unit
 
 
@@ -243,31 +242,24 @@ def _add_uses(unit: _Unit, tree: str) -> None:
     """Add the paths of a `use` tree such as `a::{b, c::{d as e, self}, f::*}`."""
     parts = tree.split("::")
     if len(parts) <= _PLAIN_PARTS and all(map(str.isidentifier, parts)):
-        _add_use(unit, tuple(parts), "", ())
+        _add_use(unit, tuple(parts), "")
         return
     stack: list[_Path] = [()]
-    path: _Path = ()
-    name = ""
-    for token in _TOKEN.findall(tree):
-        if token == "{":
+    for stated, name, end in _LEAF.findall(_LINE_COMMENT.sub("", tree)):
+        names = (one.removeprefix("r#") for one in stated.split("::") if one)
+        path = (*stack[-1], *names)[:17]
+        if end == "{":
             if len(stack) >= _DEEPEST_BRACES:
                 return
             stack.append(path)
-        elif token in ("}", ","):
-            _add_use(unit, path, name, stack[-1])
-            if token == "}" and len(stack) > 1:
-                stack.pop()
-            path, name = stack[-1], ""
-        elif token.startswith("as") and token[2:3].isspace():
-            name = token[2:].strip()
-        elif token != "::" and not token.startswith("//"):
-            path = (*path[:16], token.removeprefix("r#"))
-    _add_use(unit, path, name, stack[-1])
+            continue
+        if stated:
+            _add_use(unit, path, name)
+        if end == "}" and len(stack) > 1:
+            stack.pop()
 
 
-def _add_use(unit: _Unit, path: _Path, name: str, prefix: _Path) -> None:
-    if not path or path == prefix:
-        return
+def _add_use(unit: _Unit, path: _Path, name: str) -> None:
     *before, last = path
     if last == "self" and before:
         path, last = tuple(before), before[-1]
@@ -277,17 +269,16 @@ def _add_use(unit: _Unit, path: _Path, name: str, prefix: _Path) -> None:
 
 
 def _manifests(everything: Mapping[str, File]) -> Iterator[tuple[str, dict]]:
-    for path in sorted(everything):
-        if path.rpartition("/")[2] == "Cargo.toml":
-            text = everything[path].text
-            # The parser's time grows with the square of a dotted key's length.
-            if len(text) > _LONGEST_MANIFEST or max(map(len, text.split("\n"))) > _LONGEST_LINE:
-                continue
-            try:
-                manifest = tomllib.loads(text)
-            except (ValueError, RecursionError):
-                continue
-            yield folder_of(path), manifest
+    for path in named(everything, "Cargo.toml"):
+        text = everything[path].text
+        # The parser's time grows with the square of a dotted key's length.
+        if len(text) > _LONGEST_MANIFEST or max(map(len, text.split("\n"))) > _LONGEST_LINE:
+            continue
+        try:
+            manifest = tomllib.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        yield folder_of(path), manifest
 
 
 def _table(manifest: dict, name: str) -> dict:

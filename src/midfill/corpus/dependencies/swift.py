@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from midfill.corpus.dependencies.family import Family, File, Resolver
-from midfill.corpus.dependencies.paths import ancestors, folder_of, join
+from midfill.corpus.dependencies.paths import ancestors, folder_of, join, named
 from midfill.corpus.dependencies.words import (
     Declared,
     at_line_starts,
@@ -80,9 +80,7 @@ class _Swift:
 
 def _targets(everything: Mapping[str, File]) -> Iterator[tuple[str, str]]:
     """Folder and name of each target of the repository's packages."""
-    for path in sorted(everything):
-        if path.rpartition("/")[2] != "Package.swift":
-            continue
+    for path in named(everything, "Package.swift"):
         text = without_comments(everything[path].text)
         found = list(_TARGET.finditer(text))
         ends = [*(match.start() for match in found[1:]), len(text)][: len(found)]

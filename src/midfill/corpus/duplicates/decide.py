@@ -48,11 +48,6 @@ def decide(
     }
 
 
-def without_partner(removed: Removed, threshold: float) -> int:
-    """How many were removed though they are less like the one kept than the threshold asks."""
-    return sum(jaccard < threshold for _, jaccard in removed.values())
-
-
 def _take_turn(
     active: Indices,
     labels: Indices,

@@ -14,7 +14,7 @@ class Copies:
     """How much of a set of files is there more than once."""
 
     files: int  # beyond the first of each content
-    size: int  # their bytes
+    bytes: int  # of these
 
 
 def copies(documents: Iterable[Document]) -> Copies:
@@ -24,7 +24,7 @@ def copies(documents: Iterable[Document]) -> Copies:
     similarity is blind to a library inside a larger repository.
     """
     sizes = [sorted(d.size for d in group) for group in _by_content(documents)]
-    return Copies(files=sum(len(s) - 1 for s in sizes), size=sum(sum(s[1:]) for s in sizes))
+    return Copies(files=sum(len(s) - 1 for s in sizes), bytes=sum(sum(s[1:]) for s in sizes))
 
 
 def remove_copies(

@@ -10,7 +10,6 @@ loops and the numpy code here give the same numbers. Two shingles share a hash w
 2^-64; this is what "exact" Jaccard similarity means here.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,24 +30,6 @@ CHARACTER = 0x9E3779B97F4A7C15  # base of the polynomial over the code points of
 WORD = 0xD1342543DE82EF95  # base of the polynomial over the words of a shingle
 SCATTER = np.uint64(0xBF58476D1CE4E5B9)
 AGAIN = np.uint64(0x94D049BB133111EB)
-HEAD = 8192  # characters in which a licence comment must end
-
-_COMMENTS = re.compile(
-    r"""(?: \s* (?: \#(?!\s*(?:include|define|undef|if|ifn?def|endif|else|elif|pragma|import)\b)[^\n]*
-      | //[^\n]* | --[^\n]* | ;[^\n]* | %[^\n]* | /\*.*?\*/ | <!--.*?--> | \(\*.*?\*\) ) )++""",
-    re.VERBOSE | re.DOTALL,
-)
-_LICENCE = re.compile(r"licen[cs]e|copyright|SPDX|all rights reserved", re.IGNORECASE)
-
-
-def body_start(text: str) -> int:
-    """Where the text begins behind the comments at its start, if these speak of a licence.
-
-    A cheap rule on the first 8,192 characters, good for hashing: line comments of `#`, `//`, `--`,
-    `;` and `%`, block comments of C, HTML and ML. 0 where there is no such comment.
-    """
-    comments = _COMMENTS.match(text, 0, HEAD)
-    return comments.end() if comments and _LICENCE.search(text, 0, comments.end()) else 0
 
 
 def shingles(texts: Sequence[str], starts: Sequence[int], words: int, seed: int) -> Hashes:

@@ -10,9 +10,10 @@ import numpy as np
 from midfill.config.corpus.duplicates import Duplicates
 from midfill.corpus.duplicates.bands import shape
 from midfill.corpus.duplicates.minhash import band_keys, band_keys_of_all
-from midfill.corpus.duplicates.shingles import Hashes, body_start, shingles
+from midfill.corpus.duplicates.shingles import Hashes, shingles
 from midfill.corpus.record import Document
-from midfill.errors import ResourceError
+from midfill.corpus.rules.comments import licence_end
+from midfill.corpus.table import arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,7 +104,7 @@ def sketch(
 
 def starts_of(texts: Sequence[str], config: Duplicates) -> list[int]:
     """Where the shingles of each text begin."""
-    return [body_start(text) if config.strip_licence else 0 for text in texts]
+    return [licence_end(text) if config.strip_licence else 0 for text in texts]
 
 
 def shingle_set(texts: Sequence[str], config: Duplicates) -> Hashes:
@@ -113,7 +114,7 @@ def shingle_set(texts: Sequence[str], config: Duplicates) -> Hashes:
 
 def to_arrow(sketches: Sequence[Sketch], config: Duplicates) -> "pa.Table":
     """Sketches as columns; the band keys are lists of fixed length of 64-bit numbers."""
-    pa = _pyarrow()
+    pa = arrow()
     bands, _ = shape(config)
     keys = np.array([s.keys for s in sketches], np.uint64).reshape(-1)
     columns = {
@@ -151,15 +152,3 @@ def _of_repository(
         sha256=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
         stars=first.stars, created=first.created, reference=first.repo in reference,
     )  # fmt: skip
-
-
-def _pyarrow():
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise ResourceError(
-            "sketches cannot be written",
-            why="the package pyarrow is not installed",
-            fix="pip install 'midfill[corpus]'",
-        ) from error
-    return pyarrow

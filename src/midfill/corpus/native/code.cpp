@@ -1,9 +1,7 @@
 // Loops over the characters of source code: words as hashes, measures of reading, comments left out,
 // names that occur. Each has a twin in Python that says what is found: quality/model.py,
 // quality/heuristics.py and dependencies/words.py; the two are equal on every text.
-//
-// A `str` is read where it lies, in whichever of its three widths it has.
-#include <nanobind/nanobind.h>
+#include "characters.h"
 
 #include <algorithm>
 #include <array>
@@ -14,26 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-namespace nb = nanobind;
-
 namespace {
-
-using Place = Py_ssize_t;
-
-// Calls `work(characters, length)` with the text in its own width.
-template <class Work>
-auto with_characters(nb::str text, Work work) {
-  PyObject* object = text.ptr();
-  const Place length = PyUnicode_GET_LENGTH(object);
-  switch (PyUnicode_KIND(object)) {
-    case PyUnicode_1BYTE_KIND:
-      return work(static_cast<const uint8_t*>(PyUnicode_1BYTE_DATA(object)), length);
-    case PyUnicode_2BYTE_KIND:
-      return work(static_cast<const Py_UCS2*>(PyUnicode_2BYTE_DATA(object)), length);
-    default:
-      return work(static_cast<const Py_UCS4*>(PyUnicode_4BYTE_DATA(object)), length);
-  }
-}
 
 template <class Char>
 nb::object string_of(const Char* p, Place length) {

@@ -1,15 +1,13 @@
 // Shingles and MinHash sketches of texts, and the exact Jaccard similarity of two shingle sets.
 // The Python twin, which says what is computed and why, is duplicates/shingles.py and minhash.py.
-#include <Python.h>
-#include <nanobind/nanobind.h>
+#include "characters.h"
+
 #include <nanobind/ndarray.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <stdexcept>
 #include <vector>
-
-namespace nb = nanobind;
 
 namespace {
 
@@ -100,11 +98,10 @@ class Text {
     if (PyUnicode_READY(text.ptr())) nb::raise_python_error();
     size_t length = this->length();
     start_ = std::min(start, length);
-    bool full = false;
-    if (kind() == PyUnicode_2BYTE_KIND)
-      full = needs_full_lower(PyUnicode_2BYTE_DATA(text_.ptr()), length);
-    if (kind() == PyUnicode_4BYTE_KIND)
-      full = needs_full_lower(PyUnicode_4BYTE_DATA(text_.ptr()), length);
+    const bool full = with_characters(text_, [](const auto* p, Place n) {
+      if constexpr (sizeof(*p) > 1) return needs_full_lower(p, size_t(n));
+      return false;
+    });
     if (full) {
       nb::object body = nb::steal(PyUnicode_Substring(text_.ptr(), start_, length));
       if (!body.is_valid()) nb::raise_python_error();
@@ -114,17 +111,10 @@ class Text {
   template <class Emit>
   void each_shingle(Roller& roller, Emit&& emit) const {
     roller.restart();
-    PyObject* object = text_.ptr();
-    if (kind() == PyUnicode_1BYTE_KIND)
-      scan(PyUnicode_1BYTE_DATA(object), start_, length(), roller, emit);
-    else if (kind() == PyUnicode_2BYTE_KIND)
-      scan(PyUnicode_2BYTE_DATA(object), start_, length(), roller, emit);
-    else
-      scan(PyUnicode_4BYTE_DATA(object), start_, length(), roller, emit);
+    with_characters(text_, [&](const auto* p, Place n) { scan(p, start_, size_t(n), roller, emit); });
   }
 
  private:
-  int kind() const { return PyUnicode_KIND(text_.ptr()); }
   size_t length() const { return size_t(PyUnicode_GET_LENGTH(text_.ptr())); }
   nb::object text_;
   size_t start_;

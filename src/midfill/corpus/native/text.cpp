@@ -1,9 +1,7 @@
 // The loops over characters of midfill.corpus.rules. Every function has a twin in Python, in
 // rules/characters.py, which says what is counted; the two are equal on every text.
-//
-// A `str` is read where it lies, in whichever of its three widths it has. Nothing is copied, and
-// every loop ends at the length of the text.
-#include <nanobind/nanobind.h>
+// Every loop ends at the length of the text.
+#include "characters.h"
 
 #include <array>
 #include <cstdint>
@@ -11,26 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace nb = nanobind;
-
 namespace {
-
-using Py_ssize = Py_ssize_t;
-
-// Calls `work(characters, length)` with the text in its own width.
-template <class Work>
-auto with_characters(nb::str text, Work work) {
-  PyObject* object = text.ptr();
-  const Py_ssize length = PyUnicode_GET_LENGTH(object);
-  switch (PyUnicode_KIND(object)) {
-    case PyUnicode_1BYTE_KIND:
-      return work(PyUnicode_1BYTE_DATA(object), length);
-    case PyUnicode_2BYTE_KIND:
-      return work(PyUnicode_2BYTE_DATA(object), length);
-    default:
-      return work(PyUnicode_4BYTE_DATA(object), length);
-  }
-}
 
 enum Class : uint8_t {
   kLetter = 1,
@@ -76,11 +55,11 @@ inline bool wide_space(uint32_t c) { return c < 256 ? classes[c] & kSpace : Py_U
 
 // How many of `n` Latin-1 characters are letters and how many white space. The comparisons, unlike
 // a table, are something a compiler can do for many characters at once.
-inline void count_latin(const uint8_t* p, Py_ssize n, Py_ssize& letters, Py_ssize& spaces) {
+inline void count_latin(const uint8_t* p, Place n, Place& letters, Place& spaces) {
   while (n > 0) {
-    const Py_ssize part = n < 252 ? n : 252;  // so that a byte can count
+    const Place part = n < 252 ? n : 252;  // so that a byte can count
     uint8_t few_letters = 0, few_spaces = 0;
-    for (Py_ssize i = 0; i < part; i++) {
+    for (Place i = 0; i < part; i++) {
       const uint8_t c = p[i];
       const uint8_t ascii = static_cast<uint8_t>((c | 0x20) - 'a') < 26;
       const uint8_t high = (c >= 0xC0) & (c != 0xD7) & (c != 0xF7);
@@ -97,11 +76,11 @@ inline void count_latin(const uint8_t* p, Py_ssize n, Py_ssize& letters, Py_ssiz
 }
 
 template <class Char>
-inline void count_classes(const Char* p, Py_ssize n, Py_ssize& letters, Py_ssize& spaces) {
+inline void count_classes(const Char* p, Place n, Place& letters, Place& spaces) {
   if constexpr (sizeof(Char) == 1) {
     count_latin(p, n, letters, spaces);
   } else {
-    for (Py_ssize i = 0; i < n; i++) {
+    for (Place i = 0; i < n; i++) {
       letters += wide_letter(p[i]);
       spaces += wide_space(p[i]);
     }
@@ -109,7 +88,7 @@ inline void count_classes(const Char* p, Py_ssize n, Py_ssize& letters, Py_ssize
 }
 
 template <class Char>
-inline Py_ssize find_newline(const Char* p, Py_ssize from, Py_ssize length) {
+inline Place find_newline(const Char* p, Place from, Place length) {
   if constexpr (sizeof(Char) == 1) {
     const void* hit = memchr(p + from, '\n', static_cast<size_t>(length - from));
     return hit ? static_cast<const Char*>(hit) - p : length;
@@ -120,12 +99,12 @@ inline Py_ssize find_newline(const Char* p, Py_ssize from, Py_ssize length) {
 }
 
 nb::tuple text_statistics(nb::str text) {
-  return with_characters(text, [](auto* p, Py_ssize length) {
-    Py_ssize lines = 0, longest = 0, total = 0, letters = 0, spaces = 0;
+  return with_characters(text, [](auto* p, Place length) {
+    Place lines = 0, longest = 0, total = 0, letters = 0, spaces = 0;
     count_classes(p, length, letters, spaces);
-    for (Py_ssize start = 0; start < length;) {
-      const Py_ssize end = find_newline(p, start, length);
-      const Py_ssize line = end - start - (end > start && p[end - 1] == '\r');
+    for (Place start = 0; start < length;) {
+      const Place end = find_newline(p, start, length);
+      const Place line = end - start - (end > start && p[end - 1] == '\r');
       lines++;
       total += line;
       if (line > longest) longest = line;
@@ -140,8 +119,8 @@ nb::tuple text_statistics(nb::str text) {
 template <class Char>
 struct Html {
   const Char* p;
-  Py_ssize length;
-  Py_ssize visible = 0;
+  Place length;
+  Place visible = 0;
   bool gap = false;  // white space since the last visible character
 
   void character() {
@@ -149,16 +128,16 @@ struct Html {
     gap = false;
   }
 
-  bool letter(Py_ssize i) const {
+  bool letter(Place i) const {
     return i < length && p[i] < 128 && is(p[i], kLetter);
   }
 
-  Py_ssize find(Char c, Py_ssize from) const {
+  Place find(Char c, Place from) const {
     while (from < length && p[from] != c) from++;
     return from;
   }
 
-  bool same(Py_ssize at, const char* word) const {  // without regard to case
+  bool same(Place at, const char* word) const {  // without regard to case
     for (; *word; word++, at++) {
       if (at >= length || p[at] >= 128) return false;
       const int c = static_cast<int>(p[at]);
@@ -167,18 +146,18 @@ struct Html {
     return true;
   }
 
-  bool name_ends(Py_ssize at) const {
+  bool name_ends(Place at) const {
     return at >= length || p[at] == '>' || p[at] == '/' || wide_space(p[at]);
   }
 
-  Py_ssize behind_comment(Py_ssize at) const {
+  Place behind_comment(Place at) const {
     for (at = find('-', at); at < length; at = find('-', at + 1)) {
       if (at + 2 < length && p[at + 1] == '-' && p[at + 2] == '>') return at + 3;
     }
     return length;
   }
 
-  Py_ssize behind_tag(Py_ssize at) const {  // quoted values may hold a '>'
+  Place behind_tag(Place at) const {  // quoted values may hold a '>'
     while (at < length && p[at] != '>') {
       if (p[at] == '"' || p[at] == '\'') at = find(p[at], at + 1);
       at++;
@@ -186,21 +165,21 @@ struct Html {
     return at < length ? at + 1 : length;
   }
 
-  Py_ssize behind_raw(Py_ssize at, const char* closing) const {  // before </script or </style
+  Place behind_raw(Place at, const char* closing) const {  // before </script or </style
     for (at = find('<', at); at < length; at = find('<', at + 1)) {
-      if (same(at, closing) && name_ends(at + static_cast<Py_ssize>(strlen(closing)))) return at;
+      if (same(at, closing) && name_ends(at + static_cast<Place>(strlen(closing)))) return at;
     }
     return length;
   }
 
-  Py_ssize behind_markup(Py_ssize at) const {  // `at` when the '<' there is only text
+  Place behind_markup(Place at) const {  // `at` when the '<' there is only text
     if (same(at, "<!--")) return behind_comment(at + 4);
     if (at + 1 < length && (p[at + 1] == '!' || p[at + 1] == '?')) {
-      const Py_ssize end = find('>', at);
+      const Place end = find('>', at);
       return end < length ? end + 1 : length;
     }
     if (letter(at + 1)) {
-      const Py_ssize end = behind_tag(at + 1);
+      const Place end = behind_tag(at + 1);
       if (same(at, "<script") && name_ends(at + 7)) return behind_raw(end, "</script");
       if (same(at, "<style") && name_ends(at + 6)) return behind_raw(end, "</style");
       return end;
@@ -209,19 +188,19 @@ struct Html {
     return at;
   }
 
-  Py_ssize behind_reference(Py_ssize at) const {  // &name; or &#1234; of at most 32 letters
-    Py_ssize end = at + 1;
+  Place behind_reference(Place at) const {  // &name; or &#1234; of at most 32 letters
+    Place end = at + 1;
     if (end < length && p[end] == '#') end++;
-    const Py_ssize name = end;
+    const Place name = end;
     while (end < length && end - name < 32 && is(p[end], kAlnum)) end++;
     return end > name && end < length && p[end] == ';' ? end + 1 : at + 1;
   }
 
-  Py_ssize count() {
-    for (Py_ssize at = 0; at < length;) {
+  Place count() {
+    for (Place at = 0; at < length;) {
       const Char c = p[at];
       if (c == '<') {
-        const Py_ssize behind = behind_markup(at);
+        const Place behind = behind_markup(at);
         if (behind > at) {
           at = behind;
           continue;
@@ -239,8 +218,8 @@ struct Html {
   }
 };
 
-Py_ssize visible_characters(nb::str text) {
-  return with_characters(text, [](auto* p, Py_ssize length) {
+Place visible_characters(nb::str text) {
+  return with_characters(text, [](auto* p, Place length) {
     using Char = std::remove_const_t<std::remove_pointer_t<decltype(p)>>;
     return Html<Char>{p, length}.count();
   });
@@ -248,13 +227,13 @@ Py_ssize visible_characters(nb::str text) {
 
 // ---- encoded data ----------------------------------------------------------------------------
 
-constexpr Py_ssize kEncodedRun = 60;
+constexpr Place kEncodedRun = 60;
 
 // Whether a run has a digit and a letter and at most an eighth of '/': neither a path nor a rule.
 template <class Char>
-bool mixed(const Char* p, Py_ssize start, Py_ssize end) {
-  Py_ssize digits = 0, letters = 0, slashes = 0;
-  for (Py_ssize i = start; i < end; i++) {
+bool mixed(const Char* p, Place start, Place end) {
+  Place digits = 0, letters = 0, slashes = 0;
+  for (Place i = start; i < end; i++) {
     digits += is(p[i], kDigit);
     letters += is(p[i], kLetter);
     slashes += p[i] == '/';
@@ -263,11 +242,11 @@ bool mixed(const Char* p, Py_ssize start, Py_ssize end) {
 }
 
 template <class Char>
-Py_ssize hex_item(const Char* p, Py_ssize at, Py_ssize length) {  // its end; `at` where there is none
+Place hex_item(const Char* p, Place at, Place length) {  // its end; `at` where there is none
   if (at + 2 >= length) return at;
   const bool zero = p[at] == '0' && (p[at + 1] == 'x' || p[at + 1] == 'X');
   if (!zero && !(p[at] == '\\' && p[at + 1] == 'x')) return at;
-  Py_ssize end = at + 2;
+  Place end = at + 2;
   while (end < length && is(p[end], kHex)) end++;
   if (end == at + 2 || end - at > 18) return at;
   if (end < length && is(p[end], kWord)) return at;
@@ -277,10 +256,10 @@ Py_ssize hex_item(const Char* p, Py_ssize at, Py_ssize length) {  // its end; `a
   return end;
 }
 
-Py_ssize encoded_characters(nb::str text) {
-  return with_characters(text, [](auto* p, Py_ssize length) {
-    Py_ssize total = 0, run_end = 0;
-    for (Py_ssize at = 0; at < length;) {
+Place encoded_characters(nb::str text) {
+  return with_characters(text, [](auto* p, Place length) {
+    Place total = 0, run_end = 0;
+    for (Place at = 0; at < length;) {
       if (at >= run_end) {
         run_end = at;
         while (run_end < length && is(p[run_end], kBase64)) run_end++;
@@ -295,7 +274,7 @@ Py_ssize encoded_characters(nb::str text) {
           continue;
         }
       }
-      const Py_ssize end = p[at] == '0' || p[at] == '\\' ? hex_item(p, at, length) : at;
+      const Place end = p[at] == '0' || p[at] == '\\' ? hex_item(p, at, length) : at;
       total += end - at;
       at = end > at ? end : at + 1;
     }
@@ -365,11 +344,11 @@ const Needles needles;
 template <class Char>
 struct Anchors {
   const Char* p;
-  Py_ssize length;
+  Place length;
 
-  Char before(Py_ssize at) const { return at > 0 ? p[at - 1] : Char(' '); }
+  Char before(Place at) const { return at > 0 ? p[at - 1] : Char(' '); }
 
-  bool begins(Py_ssize at, const char* word, bool folded) const {
+  bool begins(Place at, const char* word, bool folded) const {
     for (; *word; word++, at++) {
       if (at >= length) return false;
       uint32_t c = p[at];
@@ -379,7 +358,7 @@ struct Anchors {
     return true;
   }
 
-  bool skip(Py_ssize& at, Char a, Char b) const {
+  bool skip(Place& at, Char a, Char b) const {
     if (at < length && (p[at] == a || p[at] == b)) {
       at++;
       return true;
@@ -387,12 +366,12 @@ struct Anchors {
     return false;
   }
 
-  void skip_blanks(Py_ssize& at) const {
+  void skip_blanks(Place& at) const {
     for (int i = 0; i < 8 && at < length && (p[at] == ' ' || p[at] == '\t'); i++) at++;
   }
 
   // keyword, more of the name, an end of a quoted key, then one of = : => :=, then a value
-  bool assigned(Py_ssize at) const {
+  bool assigned(Place at) const {
     for (int i = 0; i < 24 && at < length && (is(p[at], kWord) || p[at] == '-'); i++) at++;
     skip(at, '"', '\'');
     skip(at, ']', ')');
@@ -404,18 +383,18 @@ struct Anchors {
   }
 
   // six to 256 printable characters between two equal quotes; b"" and the like too
-  bool quoted(Py_ssize at) const {
+  bool quoted(Place at) const {
     if (at < length && is(p[at], kAlnum) && !is(p[at], kDigit)) at++;
     if (at >= length || (p[at] != '"' && p[at] != '\'' && p[at] != '`')) return false;
     const Char quote = p[at];
-    const Py_ssize start = ++at;
+    const Place start = ++at;
     while (at < length && at - start <= 256 && p[at] > ' ' && p[at] != quote) at++;
     return at < length && p[at] == quote && at - start >= 6 && at - start <= 256;
   }
 
   // eight to 256 characters of keys, a digit and a letter among them, up to the end of the line
-  bool bare(Py_ssize at) const {
-    const Py_ssize start = at;
+  bool bare(Place at) const {
+    const Place start = at;
     bool digit = false, letter = false;
     while (at < length && at - start <= 256 && (is(p[at], kBase64 | kWord) || bare_sign(p[at]))) {
       digit |= is(p[at], kDigit);
@@ -431,26 +410,26 @@ struct Anchors {
     return c < 128 && c > 0 && strchr("-=!@#%^&*~", static_cast<int>(c)) != nullptr;
   }
 
-  bool word(Py_ssize at) const {
+  bool word(Place at) const {
     for (const Needle& needle : needles.by_pair[p[at] * 128 + p[at + 1]]) {
       if (!begins(at, needle.word, needle.keyword)) continue;
-      const Py_ssize behind = at + static_cast<Py_ssize>(strlen(needle.word));
+      const Place behind = at + static_cast<Place>(strlen(needle.word));
       if (needle.keyword ? assigned(behind) : starts(at, behind, needle.hex)) return true;
     }
     return false;
   }
 
-  bool starts(Py_ssize at, Py_ssize behind, bool hex) const {
+  bool starts(Place at, Place behind, bool hex) const {
     return !is(before(at), kAlnum) && (!hex || (behind < length && is(p[behind], kHex)));
   }
 
-  bool mail(Py_ssize at) const { return is(before(at), kRunsOn); }
+  bool mail(Place at) const { return is(before(at), kRunsOn); }
 
   // "://", a name, ':', a password, '@': at most 256 characters, none of them blank or a quote
-  bool login(Py_ssize at) const {
+  bool login(Place at) const {
     if (!begins(at, "://", false)) return false;
     bool colon = false;
-    for (Py_ssize i = at + 3; i < length && i < at + 259; i++) {
+    for (Place i = at + 3; i < length && i < at + 259; i++) {
       const Char c = p[i];
       if (c == '@') return colon;
       if (c <= ' ' || c == '/' || c == '"' || c == '\'' || c == '<' || c == '>') return false;
@@ -459,10 +438,10 @@ struct Anchors {
     return false;
   }
 
-  bool four(Py_ssize at) const {
+  bool four(Place at) const {
     if (is(before(at), kRunsOn) || before(at) == '_') return false;
     for (int part = 0; part < 4; part++) {
-      Py_ssize digits = 0;
+      Place digits = 0;
       while (at < length && is(p[at], kDigit) && digits < 4) at++, digits++;
       if (digits < 1 || digits > 3) return false;
       if (part < 3 && !(at < length && p[at++] == '.')) return false;
@@ -471,23 +450,23 @@ struct Anchors {
     return !(at + 1 < length && p[at] == '.' && is(p[at + 1], kDigit));
   }
 
-  bool six(Py_ssize at) const {
+  bool six(Place at) const {
     if (is(before(at), kRunsOn) || before(at) == ':' || (p[at] != '2' && p[at] != '3')) return false;
     for (int i = 0; i < 4; i++)
       if (at + i >= length || !is(p[at + i], kHex)) return false;
     return at + 5 < length && p[at + 4] == ':' && (p[at + 5] == ':' || is(p[at + 5], kHex));
   }
 
-  bool found(Py_ssize at) const {
+  bool found(Place at) const {
     if (p[at] == '@') return mail(at);
     if (p[at] == ':') return login(at);
     if (is(p[at], kDigit)) return four(at) || six(at);
     return word(at);
   }
 
-  std::vector<Py_ssize> all() const {
-    std::vector<Py_ssize> places;
-    for (Py_ssize at = 0; at + 1 < length; at++) {
+  std::vector<Place> all() const {
+    std::vector<Place> places;
+    for (Place at = 0; at + 1 < length; at++) {
       const uint32_t a = p[at], b = p[at + 1];
       if constexpr (sizeof(Char) > 1) {
         if (a >= 128 || b >= 128) continue;
@@ -501,12 +480,12 @@ struct Anchors {
 };
 
 nb::list secret_anchors(nb::str text) {
-  const std::vector<Py_ssize> places = with_characters(text, [](auto* p, Py_ssize length) {
+  const std::vector<Place> places = with_characters(text, [](auto* p, Place length) {
     using Char = std::remove_const_t<std::remove_pointer_t<decltype(p)>>;
     return Anchors<Char>{p, length}.all();
   });
   nb::list list;
-  for (Py_ssize place : places) list.append(place);
+  for (Place place : places) list.append(place);
   return list;
 }
 

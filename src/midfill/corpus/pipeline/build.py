@@ -12,14 +12,14 @@ import contextlib
 import difflib
 import itertools
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from midfill.config.corpus.build import CorpusConfig
+from midfill.config.corpus.build import CorpusConfig, SourceConfig
 from midfill.config.override import as_data
 from midfill.corpus.decontamination import Index
 from midfill.corpus.duplicates.run import parameters
@@ -29,7 +29,7 @@ from midfill.corpus.pipeline.clean import CleanTask, clean_part
 from midfill.corpus.pipeline.encode import Encoder
 from midfill.corpus.pipeline.fingerprint import fingerprint
 from midfill.corpus.pipeline.judge import JudgeTask, judge_part
-from midfill.corpus.pipeline.ledger import key_of
+from midfill.corpus.pipeline.ledger import RUN
 from midfill.corpus.pipeline.local import Executor
 from midfill.corpus.pipeline.mixture import passes
 from midfill.corpus.pipeline.plan import Part, parts
@@ -37,13 +37,11 @@ from midfill.corpus.pipeline.runner import Files, Note, Runner
 from midfill.corpus.pipeline.sharding import write_shards
 from midfill.corpus.sources.opened import opened
 from midfill.corpus.sources.source import Reference
-from midfill.corpus.whole import write_json
+from midfill.corpus.whole import key_of, write_sealed
 from midfill.errors import ConfigError, CorpusError, ResourceError
 from midfill.hub.progress import Progress, Report, silent
 from midfill.tokenizer.tokenizer import Tokenizer
 from midfill.version import __version__
-
-RUN = "run.json"
 
 
 def build(
@@ -53,14 +51,17 @@ def build(
     *,
     benchmarks: Path | None = None,
     report: Report = silent,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Note:
     """Do what is not done yet of a build in the folder `out`; return the index of its shards.
 
-    `benchmarks` is the folder of benchmarks, beside those that were pulled. Raises UserError.
+    `benchmarks` is the folder of benchmarks, beside those that were pulled; `tell` is given a line
+    about each file of an earlier build that was damaged since, and is made again. Raises UserError.
     """
     out = out.absolute()
     try:
-        return _build(config, out, executor, benchmarks, report)
+        runner = Runner(config=config, out=out, executor=executor, report=report, tell=tell)
+        return _build(runner, benchmarks)
     except OSError as error:
         raise ResourceError(
             f"the build in {out} cannot go on",
@@ -69,17 +70,15 @@ def build(
         ) from error
 
 
-def _build(
-    config: CorpusConfig, out: Path, executor: Executor, benchmarks: Path | None, report: Report
-) -> Note:
+def _build(runner: Runner, benchmarks: Path | None) -> Note:
+    config, out = runner.config, runner.out
     out.mkdir(parents=True, exist_ok=True)
-    runner = Runner(config=config, out=out, executor=executor, report=report)
     with _alone(out):
         check(config)
         _refuse_inside(config, out)
         for left_behind in out.rglob("*.part"):  # by a build that was killed
             left_behind.unlink()
-        write_json(out / RUN, record(config))
+        write_sealed(out / RUN, record(config))
         found = _references(runner)
         index = _index(runner, benchmarks)
         cleaned = _clean(runner, list(parts(found, config.part_bytes)))
@@ -107,7 +106,8 @@ def _references(runner: Runner) -> list[tuple[int, Reference]]:
     for number, source in enumerate(runner.config.sources):
         one = opened(source, runner.config.fetching)
         one.prepare(runner.report)
-        found += [(number, _stamped(reference)) for reference in one.references()]
+        with _reading(source):
+            found += [(number, _stamped(reference)) for reference in one.references()]
     if not found:
         raise CorpusError(
             "there is nothing to build from",
@@ -123,6 +123,19 @@ def _references(runner: Runner) -> list[tuple[int, Reference]]:
             fix="leave one of the two out, or rename its folder",
         )
     return found
+
+
+@contextlib.contextmanager
+def _reading(source: SourceConfig) -> Iterator[None]:
+    """CorpusError naming the source where its path cannot be used."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise CorpusError(
+            f"the source {source.path!r} cannot be read",
+            why=str(error),
+            fix="check the path and its permissions, or leave the source out",
+        ) from error
 
 
 def _stamped(reference: Reference) -> Reference:
@@ -148,7 +161,8 @@ def _clean(runner: Runner, planned: list[Part]) -> Files:
     places = [runner.ledger.place(task.stage, task.number) for task in tasks]
     return Files(
         [place.with_suffix(".parquet") for place in places],
-        [task.key for task in tasks],
+        # What could not be read may be read at another time: then what follows is done again.
+        [key_of(task.key, note["again"]) for task, note in zip(tasks, notes, strict=True)],
         [note["bytes"] for note in notes],
     )
 
@@ -160,7 +174,13 @@ def _dedupe(runner: Runner, cleaned: Files) -> tuple[Path, str] | None:
         return None
     key = runner.key(config, cleaned.keys)
     path = runner.ledger.place(dedupe.STAGE, 0).with_suffix(".parquet")
-    runner.once("comparing", dedupe.STAGE, key, lambda: dedupe.write(path, cleaned.paths, config))
+    runner.once(
+        "comparing",
+        dedupe.STAGE,
+        key,
+        lambda: dedupe.write(path, cleaned.paths, config),
+        files=[path],
+    )
     return path, key
 
 
@@ -178,6 +198,7 @@ def _train_model(runner: Runner, cleaned: Files) -> tuple[Path, str] | None:
         model.STAGE,
         key,
         lambda: model.train(labelled, classifier, path),
+        files=[path],
     )
     return (path, key) if note["trained"] else None
 
@@ -190,13 +211,22 @@ def _index(runner: Runner, benchmarks: Path | None) -> tuple[Path, str] | None:
     runner.report(Progress(label="reading benchmarks", done_bytes=0))
     path = runner.out / "stages" / "benchmarks.npz"
     path.parent.mkdir(exist_ok=True)
-    return path, Index.cached(benchmarks, config, path).digest
+    try:
+        return path, Index.cached(benchmarks, config, path).digest
+    except CorpusError:
+        if not path.exists():
+            raise
+        runner.tell(f"{path} is damaged, and is made again")
+        path.unlink()
+        return path, Index.cached(benchmarks, config, path).digest
 
 
 def _refuse_inside(config: CorpusConfig, out: Path) -> None:
     """A build inside its own source would read what it wrote."""
     for source in config.sources:
-        if out.resolve().is_relative_to(Path(source.path).resolve()) and source.kind != "git":
+        with _reading(source):
+            inside = out.resolve().is_relative_to(Path(source.path).resolve())
+        if inside and source.kind != "git":
             raise ConfigError(
                 f"{out} lies inside the source {source.path}",
                 why="the next build would read what this one wrote",

@@ -28,6 +28,8 @@ from midfill.corpus.rules.characters import visible_text
 from midfill.corpus.rules.inspect import Inspection, judge
 from midfill.corpus.sources.opened import opened
 from midfill.corpus.table import write
+from midfill.corpus.whole import key_of
+from midfill.errors import CorpusError
 
 STAGE = "clean"
 PROSE = ("Markdown", "reStructuredText")  # not of the 338, and kept as text about code (V2 §2)
@@ -105,7 +107,9 @@ def clean_part(task: CleanTask) -> dict[str, Any]:
     sketches: list[Sketch] = []
     labelled: list[Labelled] = []
     masked: Counter[str] = Counter()
+    unreadable: list[str] = []
     for repository, category in _repositories(task):
+        unreadable += _unreadable(repository)
         counts.add_unread("read", repository.unread)
         counts.add("read", repository.documents)
         inspected = clean(repository, config, category)
@@ -120,18 +124,23 @@ def clean_part(task: CleanTask) -> dict[str, Any]:
         if config.quality is not None and config.quality.classifier is not None:
             labelled += label(documents, config.seed, config.label_share)
     place = task.ledger.place(STAGE, task.part.number)
-    write(place.with_suffix(".parquet"), table.to_table(kept))
-    write(place.with_suffix(".dropped.parquet"), aside.table())
-    write_labelled(place.with_suffix(".labelled.parquet"), labelled)
-    if config.duplicates is not None:
-        write(place.with_suffix(".sketches.parquet"), to_arrow(sketches, config.duplicates))
+    endings = (".parquet", ".dropped.parquet", ".labelled.parquet", ".sketches.parquet")
+    files, dropped, labels, sketched = written = [place.with_suffix(one) for one in endings]
+    write(files, table.to_table(kept))
+    write(dropped, aside.table())
+    write_labelled(labels, labelled)
+    if config.duplicates is None:
+        written.remove(sketched)
+    else:
+        write(sketched, to_arrow(sketches, config.duplicates))
     note = {
+        "again": key_of(sorted(unreadable)) if unreadable else None,
         "counts": counts.rows(),
         "masked": dict(sorted(masked.items())),
         "files": len(kept),
         "bytes": sum(document.size for document in kept),
     }
-    return task.ledger.finish(STAGE, task.part.number, task.key, note)
+    return task.ledger.finish(STAGE, task.part.number, task.key, note, written)
 
 
 def _repositories(task: CleanTask) -> Iterator[tuple[Repository, Category]]:
@@ -139,5 +148,18 @@ def _repositories(task: CleanTask) -> Iterator[tuple[Repository, Category]]:
     config = task.config
     sources = [opened(one, config.fetching) for one in config.sources]
     for number, reference in sorted(task.part.references, key=lambda one: one[1].name):
+        source = config.sources[number]
         repository = sources[number].read(reference, config.limits)
-        yield repository, config.sources[number].category
+        if _unreadable(repository) and source.kind != "packages" and not Path(source.path).exists():
+            raise CorpusError(
+                f"the source {source.path} is gone",
+                why="it was there when this build began, or is not on this machine",
+                fix="bring it back; then the same command goes on",
+            )
+        yield repository, source.category
+
+
+def _unreadable(repository: Repository) -> list[str]:
+    """What of a repository could not be read now, and may be at another time."""
+    lost = [one.path for one in repository.unread if one.drop.reason in ("absent", "unreadable")]
+    return [f"{repository.name}:{path}" for path in lost]

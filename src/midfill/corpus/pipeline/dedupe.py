@@ -4,17 +4,15 @@ Runs in one process: it holds the sketches of all repositories (25 numbers each)
 digests of all files, and of texts only those that are being compared.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from midfill.config.corpus.duplicates import Duplicates
 from midfill.corpus import table
-from midfill.corpus.duplicates.decide import Removed, without_partner
-from midfill.corpus.duplicates.exact import copies, remove_copies
-from midfill.corpus.duplicates.run import near_duplicates
-from midfill.corpus.duplicates.shingles import Hashes
-from midfill.corpus.duplicates.sketch import Sketch, from_arrow, shingle_set
+from midfill.corpus.duplicates.run import decisions, report
+from midfill.corpus.duplicates.sketch import from_arrow
 from midfill.corpus.record import Document
 
 STAGE = "dedupe"
@@ -57,56 +55,15 @@ def dedupe(
     Neither the order nor the number of parts matters.
     """
     texts = Texts(parts)
-    sketches = [one for path in parts for one in _sketches(path)]
-    rows: list[dict[str, Any]] = []
-    gone: set[str] = set()
-    unlike = 0
-    if config.level != "file":
-
-        def load_repository(name: str) -> Hashes:
-            return shingle_set(texts.of(name), config)
-
-        repos = [one for one in sketches if one.level == "repo"]
-        removed = near_duplicates(repos, load_repository, config)
-        rows += _rows("repo", removed)
-        gone = set(removed)
-        unlike = without_partner(removed, config.threshold)
-    left = [file for file in texts.light if file.repo not in gone]
-    before = copies(texts.light)
-    same: Removed = {}
-    if config.exact == "drop":
-        same = {one: (kept, 1.0) for one, kept in remove_copies(left, config).items()}
-        left = [file for file in left if file.id not in same]
-    if config.level != "repo":
-        places = {file.id: (file.repo, file.path) for file in left}
-
-        def load_file(name: str) -> Hashes:
-            return shingle_set(texts.of(*places[name]), config)
-
-        files = [one for one in sketches if one.level == "file" and one.id in places]
-        removed = near_duplicates(files, load_file, config)
-        rows += _rows("file", removed)
-        same = {one: removed.get(kept, (kept, 1.0)) for one, (kept, _) in same.items()}
-        unlike += without_partner(removed, config.threshold)
-        left = [file for file in left if file.id not in removed]
-    rows += _rows("copy", same)
-    after = copies(left)
-    numbers = {
-        "removed_repositories": len(gone),
-        "removed_files": len(rows) - len(gone),
-        "without_partner": unlike,
-        "copies_before": {"files": before.files, "bytes": before.size},
-        "copies_left": {"files": after.files, "bytes": after.size},
-    }
-    return rows, numbers
-
-
-def _sketches(part: Path) -> Iterator[Sketch]:
-    yield from from_arrow(table.read(part.with_suffix(".sketches.parquet")))
-
-
-def _rows(level: str, removed: Removed) -> list[dict[str, Any]]:
-    return [
-        {"id": one, "level": level, "dup_of": kept, "jaccard": jaccard}
-        for one, (kept, jaccard) in sorted(removed.items())
+    sketches = [
+        one
+        for part in parts
+        for one in from_arrow(table.read(part.with_suffix(".sketches.parquet")))
     ]
+    made = decisions(texts.light, sketches, texts.of, config)
+    gone = sorted((one for one in made if not one.keep), key=lambda one: (one.level, one.id))
+    names = ("id", "level", "dup_of", "jaccard")
+    rows = [{name: getattr(one, name) for name in names} for one in gone]
+    numbers = asdict(report(texts.light, made, config))
+    numbers["clusters"] = {str(size): count for size, count in numbers["clusters"].items()}
+    return rows, numbers

@@ -4,11 +4,13 @@ What comes of a document depends on its text, its name, the seed and the epoch o
 part lie in one file, from which `merge.py` takes them in the final order.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from midfill.config.corpus.documents import FimConfig
 from midfill.corpus.documents import JOINT, Training
@@ -27,7 +29,8 @@ class Encoded:
     ids: Ids  # bos, the document, eos
     bytes: int  # of its text
     language: str | None  # of most of its text
-    files: int
+    paths: tuple[str, ...]  # of its files
+    file_starts: tuple[int, ...]  # the token that begins each; of one with a hole only the first
     holes: bool  # whether it was rearranged
 
 
@@ -72,13 +75,15 @@ class Encoder:
                     continue
                 text = JOINT.join(pieces)
                 ids, holes = self._ids(text, name, epoch)
+                starts = [0] if holes else self._starts(ids, pieces)
                 yield Encoded(
                     id=name,
                     repo=document.repo,
                     ids=np.concatenate([self._begin, ids, self._end]).astype(np.uint32),
                     bytes=len(text.encode("utf-8", "surrogatepass")),
                     language=_most(document.languages[first : first + len(pieces)], pieces),
-                    files=len(pieces),
+                    paths=document.paths[first : first + len(pieces)],
+                    file_starts=tuple(len(self._begin) + start for start in starts),
                     holes=holes,
                 )
 
@@ -101,6 +106,20 @@ class Encoder:
                 first, size = i, 0
             size += tokens
         yield first, pieces[first:]
+
+    @functools.cached_property
+    def _sizes(self) -> NDArray[np.int64]:
+        """Bytes of each token."""
+        token_bytes = self._tokenizer.token_bytes
+        return np.array([len(token_bytes(i)) for i in range(self._tokenizer.rows)], np.int64)
+
+    def _starts(self, ids: Ids, pieces: Sequence[str]) -> list[int]:
+        """The token that holds the first byte of each file."""
+        if len(pieces) == 1:
+            return [0]
+        sizes = [len(piece.encode()) + len(JOINT) for piece in pieces[:-1]]
+        ends = np.cumsum(self._sizes[ids])  # behind each token, in bytes
+        return [0, *np.searchsorted(ends, np.cumsum(sizes), side="right").tolist()]
 
     def _ids(self, text: str, name: str, epoch: int) -> tuple[Ids, bool]:
         fim, tokens = self._fim, self._tokenizer.fim

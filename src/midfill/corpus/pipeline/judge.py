@@ -60,10 +60,11 @@ def judge_part(task: JudgeTask) -> dict[str, Any]:
     aside.add(STAGE, documents)
     kept = [document for document in documents if document.drop is None]
     place = task.ledger.place(STAGE, task.number)
-    table.write(place.with_suffix(".parquet"), table.to_table(kept))
-    table.write(place.with_suffix(".dropped.parquet"), aside.table())
+    written = [place.with_suffix(ending) for ending in (".parquet", ".dropped.parquet")]
+    table.write(written[0], table.to_table(kept))
+    table.write(written[1], aside.table())
     note |= {"counts": counts.rows(), "files": len(kept), "bytes": sum(d.size for d in kept)}
-    return task.ledger.finish(STAGE, task.number, task.key, note)
+    return task.ledger.finish(STAGE, task.number, task.key, note, written)
 
 
 @functools.lru_cache(maxsize=1)

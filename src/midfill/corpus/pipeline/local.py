@@ -36,7 +36,16 @@ class Local:
     """Processes of this machine: `workers` at a time, each bound to `memory_bytes` of data."""
 
     def __init__(self, workers: int | None = None, memory_bytes: int | None = None) -> None:
-        """None: a worker for each core; an equal share of this machine's memory for each."""
+        """None: a worker for each core; an equal share of this machine's memory for each.
+
+        Raises ResourceError where `memory_bytes` is less than a process needs before it has read.
+        """
+        if memory_bytes is not None and memory_bytes < _LEAST_BYTES:
+            raise ResourceError(
+                f"{memory_bytes >> 20:,} MiB are too little for a process of the build",
+                why=f"with its libraries and threads it needs {_LEAST_BYTES >> 20} MiB",
+                fix=f"--worker-memory {_LEAST_BYTES >> 20} or more, with fewer --workers if need be",
+            )
         self.workers = workers or len(os.sched_getaffinity(0))
         self._here = self.workers == 1 and memory_bytes is None
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midfill.corpus.pipeline.ledger import Ledger
-from midfill.corpus.shards import write_shard
+from midfill.corpus.shards import INDEX, shard_files, write_shard
 from midfill.errors import CorpusError
 
 STAGE = "shards"
@@ -48,7 +48,7 @@ class Slices:
         if not len(self.tokens):
             return
         before = np.cumsum(self.tokens) - self.tokens
-        number = before // np.uint64(shard_tokens)
+        number = before // np.uint64(min(shard_tokens, 1 << 63))
         for border in np.split(np.arange(len(number)), np.flatnonzero(np.diff(number)) + 1):
             yield self[border]
 
@@ -78,8 +78,10 @@ class MergeTask:
 
 def merge(task: MergeTask) -> dict[str, Any]:
     """Write the shard; return its note."""
+    (task.folder / INDEX).unlink(missing_ok=True)  # it tells of the shards as they were
     shard = write_shard(task.folder, task.name, task.split, task.dtype, _documents(task))
-    return task.ledger.finish(STAGE, task.number, task.key, {"shard": asdict(shard)})
+    written = shard_files(task.folder, task.name)
+    return task.ledger.finish(STAGE, task.number, task.key, {"shard": asdict(shard)}, written)
 
 
 def _documents(task: MergeTask) -> Iterator[NDArray[Any]]:

@@ -1,18 +1,17 @@
 """What every stage of a build uses: the work folder, the executor, keys, progress, counts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from midfill.config.corpus.build import CorpusConfig
 from midfill.config.override import as_data
 from midfill.corpus.pipeline.fingerprint import fingerprint
-from midfill.corpus.pipeline.ledger import Ledger, key_of
+from midfill.corpus.pipeline.ledger import Ledger, Note
 from midfill.corpus.pipeline.local import Executor
+from midfill.corpus.whole import key_of
 from midfill.hub.progress import Progress, Report, silent
-
-Note = dict[str, Any]
 
 
 class Job(Protocol):
@@ -59,6 +58,7 @@ class Runner:
     out: Path
     executor: Executor
     report: Report = silent
+    tell: Callable[[str], None]  # is given lines for people
 
     @property
     def ledger(self) -> Ledger:
@@ -73,7 +73,7 @@ class Runner:
         self, label: str, function: Callable[[AnyJob], Note], tasks: Sequence[AnyJob]
     ) -> list[Note]:
         """The notes of a stage's tasks, in their order; only those that are not done are run."""
-        notes = [self.ledger.note(task.stage, task.number, task.key) for task in tasks]
+        notes = [self._done(task.stage, task.number, task.key) for task in tasks]
         whole = sum(task.bytes for task in tasks)
         done = sum(task.bytes for task, note in zip(tasks, notes, strict=True) if note)
         self.report(Progress(label=label, done_bytes=done, total_bytes=whole))
@@ -90,11 +90,27 @@ class Runner:
             self.ledger.trim(tasks[0].stage, len(tasks))
         return found
 
-    def once(self, label: str, stage: str, key: str, function: Callable[[], Note]) -> Note:
-        """The note of a stage that is one task of this process."""
-        note = self.ledger.note(stage, 0, key)
+    def once(
+        self,
+        label: str,
+        stage: str,
+        key: str,
+        function: Callable[[], Note],
+        files: Iterable[Path] = (),
+    ) -> Note:
+        """The note of a stage that is one task of this process, and of `files` what it wrote."""
+        note = self._done(stage, 0, key)
         if note is None:
             self.report(Progress(label=label, done_bytes=0))
             self.ledger.forget(stage, 0)
-            note = self.ledger.finish(stage, 0, key, function())
+            made = function()
+            note = self.ledger.finish(stage, 0, key, made, (f for f in files if f.exists()))
         return note
+
+    def _done(self, stage: str, number: int, key: str) -> Note | None:
+        """The note of a finished task whose files are still what it wrote."""
+        note = self.ledger.note(stage, number, key)
+        damaged = note and self.ledger.damaged(note)
+        if damaged:
+            self.tell(f"{damaged} is damaged or gone, and is made again")
+        return None if damaged else note

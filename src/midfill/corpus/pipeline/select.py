@@ -6,9 +6,8 @@ All choices are by hashes of names: see `mixture.py`.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +34,8 @@ class Rows:
     bytes: NDArray[np.int64]
     part: NDArray[np.uint32]
     start: NDArray[np.int64]  # in the part's file of tokens
+    contents: NDArray[np.uint64]  # of the files of all documents that count as copies
+    holder: NDArray[np.int64]  # the document that each of these is in
 
     @classmethod
     def read(cls, files: Sequence[Path]) -> "Rows":
@@ -43,6 +44,7 @@ class Rows:
         whole = table.arrow().concat_tables(tables)
         tokens = [one["tokens"].to_numpy() for one in tables]
         starts = [np.cumsum(count) - count for count in tokens]
+        contents = whole["contents"].to_pylist()
         return cls(
             id=whole["id"].to_pylist(),
             repo=whole["repo"].to_pylist(),
@@ -51,7 +53,23 @@ class Rows:
             bytes=whole["bytes"].to_numpy(),
             part=np.repeat(np.arange(len(files), dtype=np.uint32), [len(t) for t in tokens]),
             start=np.concatenate([np.empty(0, np.int64), *starts]),
+            contents=np.array([one for those in contents for one in those], np.uint64),
+            holder=np.repeat(np.arange(len(contents)), [len(those) for those in contents]),
         )
+
+    def by_language(self, chosen: NDArray[np.bool_]) -> Counter[str]:
+        """Tokens of the chosen documents, for the language of most of each."""
+        found: Counter[str] = Counter()
+        for i in np.flatnonzero(chosen).tolist():
+            found[self.language[i] or ""] += int(self.tokens[i])
+        return found
+
+    def copied(self, held_out: NDArray[np.bool_], trained: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which held-out documents have a file whose bytes a document trained on has too."""
+        known = self.contents[trained[self.holder]]
+        found = np.zeros(len(held_out), np.bool_)
+        found[self.holder[np.isin(self.contents, known)]] = True
+        return found & held_out
 
     def slices(self, chosen: NDArray[np.bool_], first_file: int, epoch: int, seed: int) -> Slices:
         """The chosen documents for `merge`; `first_file` is the number of this epoch's first file."""
@@ -67,17 +85,17 @@ class Rows:
 class Selection:
     """What is used of the documents, and how often."""
 
-    names: list[str]
     held_out: NDArray[np.bool_]
+    in_train: NDArray[np.bool_]  # held out by name, and dropped: a copy of a file is trained on
     passes: dict[str, float]  # by category; 1.4: all once, and 40 % a second time
     often: NDArray[np.float64]  # of each document
     capped: NDArray[np.bool_]  # left out because its language has enough
     chance: NDArray[np.uint64]
 
     def of_epoch(self, epoch: int) -> NDArray[np.bool_]:
-        """Which documents are trained on in this epoch."""
+        """Which documents are trained on in this epoch; the first has those of all others."""
         lucky = below(self.chance, np.clip(self.often - epoch, 0, 1))
-        return ~self.held_out & ~self.capped & lucky
+        return ~self.held_out & ~self.in_train & ~self.capped & lucky
 
     @property
     def epochs(self) -> int:
@@ -104,14 +122,16 @@ def select(rows: Rows, categories: Mapping[str, str], config: CorpusConfig) -> S
     for kind, count, used in zip(kinds, rows.tokens.tolist(), ~over & ~held_out, strict=True):
         tokens[kind] += count if used else 0
     times = passes(tokens, shards.mix, shards.epochs)
-    return Selection(
-        names=rows.id,
+    chosen = Selection(
         held_out=held_out,
+        in_train=np.zeros(len(held_out), np.bool_),
         passes=times,
         often=np.array([times[kind] for kind in kinds], np.float64),
-        capped=over,
+        capped=over & ~held_out,
         chance=hashes(rows.id, "mix", seed),
     )
+    in_train = rows.copied(held_out, chosen.of_epoch(0))
+    return replace(chosen, held_out=held_out & ~in_train, in_train=in_train)
 
 
 _VERSION = re.compile(r"[-_@]v?\d[^/]*$|@[^/]*$")
@@ -146,6 +166,12 @@ def quality_cuts(files: Iterable[Path], config: QualityConfig | None) -> dict[st
     return cuts(scored, config)
 
 
-def as_record(selection: Selection) -> dict[str, Any]:
-    """What was chosen, for the index of the shards."""
-    return {"passes": {k: round(v, 6) for k, v in sorted(selection.passes.items())}}
+def left_out(rows: Rows, selection: Selection) -> dict[str, dict[str, int]]:
+    """Documents, and tokens in them, that are in no shard, for each reason."""
+    used = selection.held_out | selection.of_epoch(0)
+    reasons = {"in_train": selection.in_train, "language_cap": selection.capped}
+    reasons["mix"] = ~(used | selection.in_train | selection.capped)
+    return {
+        reason: {"documents": int(gone.sum()), "tokens": int(rows.tokens[gone].sum())}
+        for reason, gone in reasons.items()
+    }

@@ -1,21 +1,23 @@
 """The last stages: a tokenizer, the tokens of each epoch, and the shards."""
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from midfill.corpus import table
 from midfill.corpus.pipeline import select
+from midfill.corpus.pipeline.borders import write_file_starts
 from midfill.corpus.pipeline.merge import MergeTask, Slices, joined, merge
 from midfill.corpus.pipeline.runner import Files, Note, Runner
-from midfill.corpus.pipeline.tokens import TokensTask, encode_part
-from midfill.corpus.shards import FORMAT, INDEX, Shard, digest, dtype_for, is_whole
-from midfill.corpus.whole import write_json
+from midfill.corpus.pipeline.tokens import FILES, TokensTask, encode_part
+from midfill.corpus.shards import FORMAT, INDEX, Shard, digest, dtype_for
+from midfill.corpus.whole import write_sealed
 from midfill.tokenizer import folder as tokenizer_folder
+from midfill.tokenizer.sample import PIECE, choose
 from midfill.tokenizer.tokenizer import Tokenizer
 from midfill.tokenizer.train import train
 
@@ -34,7 +36,11 @@ def write_shards(runner: Runner, judged: Files, categories: Mapping[str, str]) -
     files = encode(0, None)
     rows = select.Rows.read(files)
     selection = select.select(rows, categories, config)
-    held_out = rows.slices(selection.held_out, 0, 0, config.seed)
+    slices = {"held_out": rows.slices(selection.held_out, 0, 0, config.seed)}
+    languages = {
+        "held_out": rows.by_language(selection.held_out),
+        "train": rows.by_language(selection.of_epoch(0)),
+    }
     train_slices = [rows.slices(selection.of_epoch(0), 0, 0, config.seed)]
     for epoch in range(1, selection.epochs):
         chosen = selection.of_epoch(epoch)
@@ -42,24 +48,29 @@ def write_shards(runner: Runner, judged: Files, categories: Mapping[str, str]) -
         again = select.Rows.read(more)
         whole = np.ones(len(again.id), bool)
         train_slices.append(again.slices(whole, epoch * len(judged.paths), epoch, config.seed))
+        languages["train"] += again.by_language(whole)
         files = files + more
-    slices = {"train": joined(train_slices), "held_out": held_out}
-    shards = _merge(runner, slices, files, encode.keys, tokenizer)
+    slices["train"] = joined(train_slices)
+    shards, borders = _merge(runner, slices, files, encode.keys, tokenizer)
     index = {
         "format": FORMAT,
         "dtype": dtype_for(Tokenizer.from_folder(tokenizer).rows),
         "vocabulary": Tokenizer.from_folder(tokenizer).rows,
-        "tokenizer_sha256": _digest_of(tokenizer),
+        "tokenizer_sha256": tokenizer_folder.digest(tokenizer),
         "shards": [asdict(shard) for shard in shards],
+        "files": borders,
         "tokens": {s: sum(x.tokens for x in shards if x.split == s) for s in select.SPLITS},
         "documents": {s: sum(x.documents for x in shards if x.split == s) for s in select.SPLITS},
-        "mix": select.as_record(selection),
+        "languages": languages,
+        "left_out": select.left_out(rows, selection),
+        "fim": asdict(config.shards.fim),
+        "mix": {"passes": {k: round(v, 6) for k, v in sorted(selection.passes.items())}},
         "quality_cuts": cuts,
         "digest": digest(shards),
     }
     folder = runner.out / "shards"
     folder.mkdir(exist_ok=True)
-    write_json(folder / INDEX, index)
+    index = write_sealed(folder / INDEX, index)
     _remove_others(folder, shards)
     return index
 
@@ -77,7 +88,12 @@ class _Encoding:
     def __call__(self, epoch: int, wanted: Sequence[frozenset[str]] | None) -> list[Path]:
         """Where the rows about each part's documents are; the tokens lie beside them."""
         runner, judged, config = self._runner, self._judged, self._runner.config
-        used = (config.documents, config.shards.fim, dict(self._cuts), _digest_of(self._tokenizer))
+        used = (
+            config.documents,
+            config.shards.fim,
+            dict(self._cuts),
+            tokenizer_folder.digest(self._tokenizer),
+        )
         tasks = [
             TokensTask(
                 number=i,
@@ -111,8 +127,8 @@ def _merge(
     files: Sequence[Path],
     keys: Sequence[str],
     tokenizer: Path,
-) -> list[Shard]:
-    """The shards of all splits, written where they are not there yet."""
+) -> tuple[list[Shard], dict[str, Note]]:
+    """The shards of all splits, written where they are not there yet, and where files begin."""
     config, tasks = runner.config.shards, []
     dtype = dtype_for(Tokenizer.from_folder(tokenizer).rows)
     for split in select.SPLITS:
@@ -131,13 +147,12 @@ def _merge(
                     slices=run,
                 )
             )
-    for task in tasks:
-        if not is_whole(task.folder, task.name):
-            runner.ledger.forget(task.stage, task.number)
-    if any(runner.ledger.note(task.stage, task.number, task.key) is None for task in tasks):
-        (runner.out / "shards" / INDEX).unlink(missing_ok=True)  # of an earlier build
     notes = runner.each("writing shards", merge, tasks)
-    return [Shard(**note["shard"]) for note in notes]
+    borders = {
+        task.name: write_file_starts(task.folder / f"{task.name}{FILES}", task.slices, files)
+        for task in tasks
+    }
+    return [Shard(**note["shard"]) for note in notes], borders
 
 
 def _remove_others(folder: Path, shards: Sequence[Shard]) -> None:
@@ -152,12 +167,8 @@ def _remove_others(folder: Path, shards: Sequence[Shard]) -> None:
 def _tokenizer(runner: Runner, judged: Files) -> Path:
     """The folder of the tokenizer: a copy of the one that was given, or one trained here."""
     config, folder = runner.config.shards.tokenizer, runner.out / TOKENIZER
-    given = None if config.path is None else _digest_of(Path(config.path))
+    given = None if config.path is None else tokenizer_folder.digest(Path(config.path))
     key = runner.key(config, given, None if given else judged.keys)
-
-    made = runner.ledger.note(TOKENIZER, 0, key)
-    if made is not None and made["sha256"] != _digest_of(folder):  # changed, or gone
-        runner.ledger.forget(TOKENIZER, 0)
 
     def make() -> Note:
         if config.path is not None:
@@ -165,44 +176,31 @@ def _tokenizer(runner: Runner, judged: Files) -> Path:
         else:
             texts = _sample(judged.paths, config.sample_bytes)
             tokenizer_folder.write(train(texts, config.vocabulary), folder)
-        return {"sha256": _digest_of(folder)}
+        return {}
 
-    runner.once("training the tokenizer", TOKENIZER, key, make)
+    files = [folder / name for name in tokenizer_folder.FILES]
+    runner.once("training the tokenizer", TOKENIZER, key, make, files)
     return folder
 
 
-def _sample(files: Sequence[Path], most_bytes: int) -> list[str]:
+def _sample(files: Sequence[Path], most_bytes: int) -> Iterator[str]:
     """Texts for the tokenizer: as many bytes of each language, up to what it has.
 
-    Which files are chosen depends on their names only. Source: ours; the papers do not say.
+    Which files are chosen depends on their names only; of a long one its beginning is taken.
     """
-    rows: defaultdict[str, list[tuple[int, str, int, int]]] = defaultdict(list)
-    for number, path in enumerate(files):
-        columns = table.read(path, ["repo", "path", "language", "size"]).to_pylist()
-        for place, row in enumerate(columns):
-            name = f"{row['repo']}:{row['path']}".encode("utf-8", "surrogatepass")
-            lot = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())
-            rows[row["language"] or ""].append((lot, number, place, row["size"]))  # type: ignore[arg-type]
-    chosen: defaultdict[int, set[int]] = defaultdict(set)
-    left = most_bytes
-    for count, language in enumerate(sorted(rows, key=lambda name: sum(r[3] for r in rows[name]))):
-        share = left // (len(rows) - count)  # small languages first: what they lack, others have
-        for _, number, place, size in sorted(rows[language]):
-            if share < size:
-                continue
-            chosen[number].add(place)  # type: ignore[index]
-            share, left = share - size, left - size
-    texts = []
-    for number in sorted(chosen):
-        column = table.read(files[number], ["text"])["text"]
-        texts += [column[place].as_py() for place in sorted(chosen[number])]
-    return texts
+    lots: defaultdict[str, dict[bytes, int]] = defaultdict(dict)
+    for path in files:
+        for row in table.read(path, ["repo", "path", "language", "size"]).to_pylist():
+            lots[row["language"] or ""][_name(row)] = min(row["size"], PIECE)
+    chosen = choose(lots, most_bytes).chosen
+    for path in files:
+        rows = table.read(path, ["repo", "path"]).to_pylist()
+        places = [place for place, row in enumerate(rows) if _name(row) in chosen]
+        column = table.read(path, ["text"])["text"] if places else []
+        for place in places:
+            text: str = column[place].as_py()
+            yield text.encode("utf-8", "surrogatepass")[:PIECE].decode("utf-8", "ignore")
 
 
-def _digest_of(folder: Path) -> str:
-    """SHA-256 of the two files of a tokenizer."""
-    whole = hashlib.sha256()
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        path = folder / name
-        whole.update(path.read_bytes() if path.exists() else b"-")
-    return whole.hexdigest()
+def _name(row: Mapping[str, Any]) -> bytes:
+    return f"{row['repo']}:{row['path']}".encode("utf-8", "surrogatepass")

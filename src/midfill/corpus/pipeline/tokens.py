@@ -1,7 +1,8 @@
 """The tokens of one part: the task that makes them, and the arrays that describe them.
 
-tokens-0/00000.bin       ids of the part's documents in epoch 0, one after the other, 32 bits each
-tokens-0/00000.parquet   a row for each document: name, repository, language, sizes
+tokens-0/00000.bin        ids of the part's documents in epoch 0, one after the other, 32 bits each
+tokens-0/00000.files.bin  where in these each file of the documents begins, 64 bits each
+tokens-0/00000.parquet    a row for each document: name, repository, language, sizes, contents
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from midfill.config.corpus.build import CorpusConfig
+from midfill.config.corpus.duplicates import Duplicates
 from midfill.corpus import table
 from midfill.corpus.documents import Training, assemble
 from midfill.corpus.pipeline.aside import Aside
@@ -21,7 +25,8 @@ from midfill.corpus.record import Document
 from midfill.corpus.whole import replacing
 from midfill.tokenizer.tokenizer import Tokenizer
 
-_COLUMNS = ("id", "repo", "language", "bytes", "files", "holes")
+FILES = ".files.bin"
+_COLUMNS = ("id", "repo", "language", "bytes", "holes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +61,29 @@ def encode_part(task: TokensTask) -> dict[str, Any]:
     )
     place = task.ledger.place(task.stage, task.number)
     files = _Files(task)
-    rows = []
-    with replacing(place.with_suffix(".bin")) as file:
+    rows, at = [], 0
+    endings = (".bin", FILES, ".parquet", ".dropped.parquet")
+    ids_path, starts_path, rows_path, dropped_path = written = [
+        place.with_suffix(e) for e in endings
+    ]
+    with replacing(ids_path) as ids, replacing(starts_path) as starts:
         for one in encoder.encode(files.documents(), task.epoch, task.wanted):
-            file.write(one.ids.astype("<u4").tobytes())
+            ids.write(one.ids.astype("<u4").tobytes())
+            starts.write(np.array([at + start for start in one.file_starts], "<u8").tobytes())
+            at += len(one.ids)
             row = {name: getattr(one, name) for name in _COLUMNS}
+            contents = [files.contents.get(f"{one.repo}:{path}") for path in one.paths]
+            row["contents"] = [content for content in contents if content is not None]
             rows.append(row | {"tokens": len(one.ids)})
-    table.write(place.with_suffix(".parquet"), table.arrow().Table.from_pylist(rows, _schema()))
-    table.write(place.with_suffix(".dropped.parquet"), files.aside.table())
+    table.write(rows_path, table.arrow().Table.from_pylist(rows, _schema()))
+    table.write(dropped_path, files.aside.table())
     note = {
         "documents": len(rows),
-        "tokens": sum(row["tokens"] for row in rows),
+        "tokens": at,
         "counts": files.counts.rows(),
     }
-    return task.ledger.finish(task.stage, task.number, task.key, note)
+    written = [place.with_suffix(one) for one in (".bin", FILES, ".parquet", ".dropped.parquet")]
+    return task.ledger.finish(task.stage, task.number, task.key, note, written)
 
 
 def _schema() -> Any:
@@ -81,7 +95,7 @@ def _schema() -> Any:
             ("language", pa.string()),
             ("tokens", pa.int64()),
             ("bytes", pa.int64()),
-            ("files", pa.int32()),
+            ("contents", pa.list_(pa.uint64())),
             ("holes", pa.bool_()),
         ]
     )
@@ -95,6 +109,10 @@ class _Files:
         self._cut = above(task.cuts)
         self.counts = Counts()
         self.aside = Aside(task.config.kept_samples)
+        self.contents: dict[
+            str, int
+        ] = {}  # 64 bits of the SHA-256 of each file that counts as copied
+        self._least = (task.config.duplicates or Duplicates()).exact_bytes
 
     def documents(self) -> Iterator[Training]:
         """The training documents, repository by repository."""
@@ -107,6 +125,8 @@ class _Files:
             file.drop = self._cut(file)
             if file.drop is None:
                 files.append(file)
+                if file.size >= self._least:
+                    self.contents[file.id] = int(file.sha256[:16], 16)
             self.counts.add(self._task.stage, [file])
             self.aside.add(self._task.stage, [file])
         yield from assemble(files, config, seed)

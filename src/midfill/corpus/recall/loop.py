@@ -11,21 +11,22 @@ ordered by score and address.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
 
 from midfill.config.corpus.recall import RecallConfig
 from midfill.corpus.quality.classifier import Classifier, Sample, Words, train
 from midfill.corpus.recall.annotations import Annotations, Proposal, accept, propose
-from midfill.corpus.recall.pages import Page, domain_of, is_under, normal_url, one_per_url
+from midfill.corpus.recall.on_disk import OnDisk
+from midfill.corpus.recall.pages import domain_of, is_under, normal_url
 from midfill.corpus.recall.words import ToWords
 from midfill.errors import CorpusError
 
 SMALL_WEB = 0.05  # with a larger part of the pages as negatives, two classifiers share the work
-
-# Takes pages with distinct addresses, sorted by them, and returns those to keep.
-Unique = Callable[[Sequence[Page]], Sequence[Page]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +58,20 @@ class Round:
 
 
 def recall(
-    pages: Iterable[Page],
+    pages: Mapping[str, str],
     seed: Iterable[str],
     config: RecallConfig,
     words: ToWords,
     *,
     annotations: Annotations | None = None,
-    unique: Unique | None = None,
     done: Sequence[Round] = (),
+    folder: Path | None = None,
 ) -> Iterator[Round]:
     """The rounds, as they end. `done` are those of an earlier run, which are not repeated.
 
-    `seed` are addresses of known good pages; a host, owner or folder stands for all below it.
-    `unique` leaves out near-duplicates (the repositories' own stage serves). All pages' words are
-    held in memory, 8 bytes a word. `annotations` also count for the last of `done`: what they take
+    `pages` are texts by normal address (`one_per_url`). `seed` are addresses of known good pages; a
+    host, owner or folder stands for all below it. The words of all pages lie in a file in `folder`,
+    8 bytes a word; those of a round's samples are held in memory. `annotations` also count for the last of `done`: what they take
     of its domains joins the seed, so that a person may decide between two rounds. Raises
     CorpusError where the seed names no page.
     """
@@ -78,15 +79,13 @@ def recall(
         done[-1].number >= config.rounds or (done[-1].stopped(config) and not annotations)
     ):
         return
-    kept = one_per_url(pages)
-    kept = list(unique(kept)) if unique else kept
-    web = _Web(kept, config, words)
+    web = _Web(pages, config, words, folder)
     rules = annotations or Annotations()
     first = done[0].seed if done else web.under(seed)
     if not first:
         raise CorpusError(
             "the seed names no page",
-            why=f"none of the {len(kept)} pages lies under one of its addresses",
+            why=f"none of the {len(pages)} pages lies under one of its addresses",
             fix="give addresses as the pages have them, such as docs.example.org/library",
         )
     known = done[-1].next_seed if done else first
@@ -126,10 +125,15 @@ def chosen_domains(
 class _Web:
     """The pages of one run, with their words and their domains."""
 
-    def __init__(self, pages: Sequence[Page], config: RecallConfig, words: ToWords) -> None:
-        longest = config.classifier.longest
-        self.words: dict[str, Words] = {page.url: words(page.text)[:longest] for page in pages}
-        self.domains = {page.url: domain_of(page.url, config.domain) for page in pages}
+    def __init__(
+        self, pages: Mapping[str, str], config: RecallConfig, words: ToWords, folder: Path | None
+    ) -> None:
+        self.words: OnDisk[Words] = OnDisk(
+            folder, lambda array: array.tobytes(), lambda data: np.frombuffer(data, np.uint64)
+        )
+        for url, text in pages.items():
+            self.words[url] = words(text)[: config.classifier.longest]
+        self.domains = {url: domain_of(url, config.domain) for url in self.words}
         self.sizes = Counter(self.domains.values())
 
     def under(self, addresses: Iterable[str]) -> frozenset[str]:

@@ -1,7 +1,6 @@
 """Pages, their addresses, and which domain and prefixes an address belongs to."""
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -60,18 +59,3 @@ def prefixes(url: str, domain: str, depth: int) -> Iterator[str]:
 def is_under(url: str, prefix: str) -> bool:
     """Whether a normal URL is the prefix or lies below it."""
     return url.startswith(prefix) and url[len(prefix) : len(prefix) + 1] in ("", "/", "?")
-
-
-def one_per_url(pages: Iterable[Page]) -> list[Page]:
-    """One page per normal URL, sorted by it; of several the longest, then the smallest digest.
-
-    The result does not depend on the order of the pages.
-    """
-    best: dict[str, tuple[int, str, Page]] = {}
-    for page in pages:
-        url = normal_url(page.url)
-        coded = page.text.encode("utf-8", "surrogatepass")
-        rank = (-len(coded), hashlib.sha256(coded).hexdigest())
-        if url not in best or rank < best[url][:2]:
-            best[url] = (*rank, Page(url, page.text))
-    return [best[url][2] for url in sorted(best)]

@@ -4,20 +4,24 @@ Source of what is asked: the funnel of DeepSeek-Coder §2 (32.8 % of the volume 
 rules), and what users of other pipelines miss.
 """
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from midfill.corpus import table
+from midfill.corpus.decontamination import Index
+from midfill.corpus.decontamination.stage import Report
 from midfill.corpus.dependencies.measure import measure
 from midfill.corpus.pipeline.aside import lot_of
 from midfill.corpus.pipeline.count import Counts
-from midfill.corpus.pipeline.ledger import Ledger
-from midfill.corpus.shards import INDEX
+from midfill.corpus.pipeline.ledger import RUN, Ledger
+from midfill.corpus.quality.model import above
+from midfill.corpus.record import Document
+from midfill.corpus.shards import TokenShards
+from midfill.corpus.whole import read_sealed
 from midfill.errors import CorpusError
 
 STEPS = (  # of the funnel, in order, and the reasons for which files go there
@@ -40,45 +44,48 @@ _REST = {"clean": "rules", "judge": "readability", "tokens-0": "quality model"}
 _STAGES = tuple(_REST)
 _ORDERED = 400  # repositories in the table of orders: the first by the hash of their name
 _SAMPLES = 6  # dropped files of each reason, on the page
+_LIGHT = ("repo", "path", "size", "language", "licence", "depends_on", "quality")
 Row = dict[str, Any]
 
 
 def collect(out: Path) -> dict[str, Any]:
     """Everything about a finished build. Raises CorpusError where there is none."""
-    try:
-        run = json.loads((out / "run.json").read_text(encoding="utf-8"))
-        index = json.loads((out / "shards" / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    shards = TokenShards.open(out)
+    shards.check()
+    run, index = read_sealed(out / RUN), shards.index
+    if run is None or not (out / "stages").is_dir():
         raise CorpusError(
-            f"{out} holds no finished build",
-            why=str(error),
-            fix=f"midfill corpus build CONFIG --out {out}",
-        ) from error
+            f"{out} holds no whole build",
+            why="stages/ is missing" if run else f"{RUN} is missing or damaged",
+            fix=f"midfill corpus build CONFIG --out {out}, as before, makes again what is missing",
+        )
     ledger = Ledger(out / "stages")
     counts = Counts()
     for stage in _STAGES:
         for note in ledger.notes(stage):
             counts.merge(note.get("counts", {}))
-    rows = counts.table()
+    rows, documents = counts.table(), _documents(ledger)
     return {
         "run": run,
         "digest": index["digest"],
         "tokens": index["tokens"],
         "documents": index["documents"],
         "shards": len(index["shards"]),
+        "available": {"documents": len(documents), "tokens": sum(d["tokens"] for d in documents)},
+        "left_out": index["left_out"],
         "mix": index["mix"],
         "quality_cuts": index["quality_cuts"],
         "funnel": funnel(rows),
         "reasons": reasons(rows),
         "unread": unread(rows),
         "masked": masked(ledger),
-        "languages": languages(rows, _documents(ledger)),
-        "licences": licences(ledger),
-        "lengths": lengths(_documents(ledger)),
+        "languages": languages(rows, documents, index["languages"]),
+        "licences": licences(stayed(ledger, index["quality_cuts"])),
+        "lengths": lengths(shards),
         "duplicates": duplicates(ledger, run),
         "quality_model": next(ledger.notes("quality"), {}),
         "benchmarks": benchmarks(ledger),
-        "orders": orders(ledger),
+        "orders": orders(stayed(ledger, index["quality_cuts"])),
     }
 
 
@@ -143,49 +150,65 @@ def masked(ledger: Ledger) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
-def languages(rows: Sequence[Row], documents: Sequence[Row]) -> list[Row]:
-    """For each language the files and bytes that were read and kept, and the tokens."""
-    found: defaultdict[str, Row] = defaultdict(
-        lambda: {"files_in": 0, "bytes_in": 0, "files": 0, "bytes": 0, "tokens": 0}
-    )
+def languages(
+    rows: Sequence[Row], documents: Sequence[Row], shards: Mapping[str, Mapping[str, int]]
+) -> list[Row]:
+    """For each language the files and bytes read and kept, and the tokens there and in the shards.
+
+    Tokens, and bytes for each, are those of documents that are mostly in the language: once of all
+    `documents`, and as often as they are used of those in `shards`.
+    """
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if row["stage"] == "clean" and row["language"]:
-            found[row["language"]]["files_in"] += row["files"]
-            found[row["language"]]["bytes_in"] += row["bytes"]
+            found[row["language"]].update(files_in=row["files"], bytes_in=row["bytes"])
         if row["stage"] == "tokens-0" and row["language"] and not row["reason"]:
-            found[row["language"]]["files"] += row["files"]
-            found[row["language"]]["bytes"] += row["bytes"]
-    for document in documents:
-        if document["language"]:
-            found[document["language"]]["tokens"] += document["tokens"]
-    kept = [{"language": name, **row} for name, row in found.items()]
+            found[row["language"]].update(files=row["files"], bytes=row["bytes"])
+    for row in documents:
+        sizes = found[row["language"] or ""]
+        sizes.update(tokens=row["tokens"], document_bytes=row["bytes"])
+    for split, tokens in shards.items():
+        for language, count in tokens.items():
+            found[language][split] += count
+    names = "files_in bytes_in files bytes tokens document_bytes train held_out".split()
+    kept = [{"language": one} | {n: row[n] for n in names} for one, row in found.items()]
     return sorted(kept, key=lambda row: (-row["bytes"], -row["bytes_in"], row["language"]))
 
 
 def _documents(ledger: Ledger) -> list[Row]:
-    """The training documents of the first epoch."""
+    """All that could be trained on or held out, as in the first epoch."""
     return [
         row
         for path in ledger.outputs("tokens-0", ".parquet")
-        for row in table.read(path, ["language", "tokens", "files"]).to_pylist()
+        for row in table.read(path, ["language", "tokens", "bytes"]).to_pylist()
     ]
 
 
-def licences(ledger: Ledger) -> list[Row]:
-    """Files and bytes for each licence among the files that stayed, the most bytes first."""
-    found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+def stayed(ledger: Ledger, cuts: Mapping[str, float]) -> Iterator[Document]:
+    """The files that passed every step, the quality model too, without their texts."""
+    rule = above(cuts)
     for path in ledger.outputs("judge", ".parquet"):
-        for row in table.read(path, ["licence", "size"]).to_pylist():
-            total = found[row["licence"] or "unknown"]
-            total[0] += 1
-            total[1] += row["size"]
+        for row in table.read(path, _LIGHT).to_pylist():
+            document = Document(**row, text="", sha256="")
+            if rule(document) is None:
+                yield document
+
+
+def licences(documents: Iterable[Document]) -> list[Row]:
+    """Files and bytes for each licence, the most bytes first."""
+    found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for document in documents:
+        total = found[document.licence or "unknown"]
+        total[0] += 1
+        total[1] += document.size
     rows = [{"licence": name, "files": n, "bytes": size} for name, (n, size) in found.items()]
     return sorted(rows, key=lambda row: (-row["bytes"], row["licence"]))
 
 
-def lengths(documents: Sequence[Row]) -> list[Row]:
-    """Documents, and tokens in them, by powers of two of their length."""
-    counts = np.array([row["tokens"] for row in documents], np.int64)
+def lengths(shards: TokenShards) -> list[Row]:
+    """Documents to train on, and tokens in them, by powers of two of their length."""
+    borders = [np.append(shards.starts(one), np.uint64(one.tokens)) for one in shards.shards()]
+    counts = np.concatenate([np.empty(0, np.uint64), *map(np.diff, borders)]).astype(np.int64)
     found = []
     for power in range(4, 31):
         inside = (counts < 1 << power) & (counts >= (1 << power - 1 if power > 4 else 0))
@@ -211,38 +234,27 @@ def duplicates(ledger: Ledger, run: Row) -> Row:
         sizes.update(row["dup_of"] for row in rows)
     clusters = Counter(count + 1 for count in sizes.values())
     return {
-        **{name: value for name, value in notes[0].items() if name != "key"},
+        **notes[0],
         "clusters": {str(size): count for size, count in sorted(clusters.items())},
     }
 
 
 def benchmarks(ledger: Ledger) -> Row:
-    """What was found of benchmarks, over all parts."""
+    """What was found of benchmarks, over all parts; every count is exact."""
     parts = [note["benchmarks"] for note in ledger.notes("judge") if "benchmarks" in note]
     if not parts:
         return {}
-    total: Row = {name: parts[0][name] for name in ("index", "benchmarks_left_out")}
-    for name in ("documents", "dropped", "dropped_by_paper"):
-        total[name] = sum(part[name] for part in parts)
-    for name in ("sets", "held_out"):
-        total[name] = dict(sorted(sum((Counter(part[name]) for part in parts), Counter()).items()))
-    frequent: Counter[str] = Counter()
+    total = Report()
     for part in parts:
-        frequent.update(dict(part["most_frequent"]))
-    total["most_frequent"] = [list(pair) for pair in frequent.most_common(50)]
-    samples = sorted((one for part in parts for one in part["samples"]), key=lambda s: s["lot"])
-    total["samples"] = samples[:50]
-    return total
+        total.add(Report.from_json(part))
+    return total.summary(Index.load(ledger.folder / "benchmarks.npz"))
 
 
-def orders(ledger: Ledger) -> Row:
-    """How the four orders do on the imports of some of the repositories that stayed."""
+def orders(documents: Iterable[Document]) -> Row:
+    """How the four orders do on the imports of some of the repositories."""
     repositories: defaultdict[str, dict[str, tuple[int, tuple[str, ...]]]] = defaultdict(dict)
-    for path in ledger.outputs("judge", ".parquet"):
-        columns = ["repo", "path", "size", "depends_on"]
-        for row in table.read(path, columns).to_pylist():
-            needs = tuple(row["depends_on"] or ())
-            repositories[row["repo"]][row["path"]] = (row["size"], needs)
+    for document in documents:
+        repositories[document.repo][document.path] = (document.size, document.depends_on)
     return measure(repositories, most=_ORDERED)
 
 

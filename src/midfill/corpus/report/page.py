@@ -1,16 +1,14 @@
 """The report of a build as one HTML page: what came in, what went, why, and what is left."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from midfill.pages import svg
 from midfill.pages.numbers import size
-from midfill.pages.page import fact, page, section, table, text
-from midfill.pages.svg import WIDTH
+from midfill.pages.page import facts, page, section, table, text, wide
 
 Row = Mapping[str, Any]
-_LABELS = 170
 _ROWS = 40  # of a table; report.json has all of it
+_TASKS = 20
 _SHOWN = 3000  # characters of a sample
 
 
@@ -22,10 +20,11 @@ def as_html(numbers: Mapping[str, Any], samples: Iterable[Row]) -> str:
         section(
             "What became of the files",
             "Bytes that each step leaves; what it drops is pale.",
-            f'<div class="sheet">{_funnel(numbers["funnel"])}</div>',
+            _funnel(numbers["funnel"]),
         ),
         _reasons(numbers["reasons"], numbers["unread"]),
         _masked(numbers["masked"]),
+        _shards(numbers),
         _languages(numbers["languages"]),
         _licences(numbers["licences"]),
         _lengths(numbers["lengths"]),
@@ -46,7 +45,7 @@ def _top(numbers: Mapping[str, Any]) -> str:
     run, tokens, funnel = numbers["run"], numbers["tokens"], numbers["funnel"]
     first, last = funnel[0], funnel[-1]
     kept = sum(row["files"] > 0 for row in numbers["languages"])
-    facts = {
+    told = {
         "training tokens": f"{tokens['train']:,}",
         "held out": f"{tokens['held_out']:,}",
         "documents": f"{numbers['documents']['train']:,}",
@@ -61,40 +60,51 @@ def _top(numbers: Mapping[str, Any]) -> str:
     return (
         '<div class="bar"><i></i><b>midfill</b> corpus</div>'
         f"<h1>{tokens['train']:,} tokens to train on</h1>"
-        f'<p class="model">from {first["files"]:,} files; {kept} languages stayed</p>'
-        f'<dl class="facts">{"".join(fact(name, value) for name, value in facts.items())}</dl>\n'
+        f'<p class="model">from {first["files"]:,} files; {kept} languages stayed</p>' + facts(told)
     )
 
 
 def _funnel(steps: Sequence[Row]) -> str:
     """A bar for each step: what it leaves, and, pale behind it, what it drops."""
     most = max(steps[0]["bytes"], 1)
-    right, row = WIDTH - 150, 34
-    parts = []
-    for i, step in enumerate(steps):
-        y = i * row + 6
-        left = step["bytes"] / most * (right - _LABELS)
-        gone = step["dropped_bytes"] / most * (right - _LABELS)
-        told = f"{step['step']}: {step['files']:,} files, {size(step['bytes'])} stay; "
+    bars = []
+    for step in steps:
+        told = f"{step['files']:,} files, {size(step['bytes'])} stay; "
         told += f"{step['dropped']:,} files, {size(step['dropped_bytes'])} go"
-        parts += [
-            f'<g class="first">{svg.title(told)}',
-            svg.text(_LABELS - 12, y + 9, step["step"], "end name"),
-            f'<rect class="bar" x="{_LABELS}" y="{y}" height="18" width="{max(left, 1):.1f}" rx="2"/>',
-            f'<rect class="bar" opacity=".25" x="{_LABELS + left:.1f}" y="{y}" height="18" '
-            f'width="{gone:.1f}" rx="2"/>',
-            svg.text(right + 12, y + 9, f"{size(step['bytes'])}", "value"),
-            svg.text(right + 84, y + 9, _share(step["bytes"], most), "soft"),
-            "</g>",
-        ]
-    return svg.drawing(len(steps) * row + 8, parts, "Bytes that each step leaves")
+        shown = f"{size(step['bytes'])}, {_share(step['bytes'], most)}"
+        bars.append((step["step"], step["bytes"] / most, step["dropped_bytes"] / most, shown, told))
+    return _bars(bars)
+
+
+def _bars(rows: Iterable[tuple[str, float, float, str, str]]) -> str:
+    """A line for each row: its name, a bar of one share and a pale one behind it, what they are.
+
+    The last of a row is told when its bar is pointed at. As narrow as the page.
+    """
+    cells = []
+    for name, share, pale, shown, told in rows:
+        bars = "".join(
+            f'<i style="flex:0 0 max({100 * part:.2f}%,1px);background:var(--accent);'
+            f'opacity:{opacity}"></i>'
+            for part, opacity in ((share, 1), (pale, 0.25))
+            if part
+        )
+        cells.append(
+            f'<b style="text-align:right;font-weight:600">{text(name)}</b>'
+            f'<span style="display:flex;height:16px" title="{text(told)}">{bars}</span>'
+            f'<span style="color:var(--soft)">{text(shown)}</span>'
+        )
+    sides = "fit-content(clamp(7em,18vw,11em)) 1fr fit-content(clamp(5em,18vw,12em))"
+    look = f"display:grid;grid-template-columns:{sides};gap:9px 12px;align-items:center;"
+    look += "font-size:13px;line-height:1.3;padding:18px"
+    return f'<div class="sheet" style="{look}">{"".join(cells)}</div>'
 
 
 def _reasons(reasons: Sequence[Row], unread: Mapping[str, int]) -> str:
     rows = [
-        (row["step"], row["reason"], f"{row['files']:,}", size(row["bytes"])) for row in reasons
+        (row["reason"], f"{row['files']:,}", size(row["bytes"]), row["step"]) for row in reasons
     ]
-    body = table(("step", "reason", "files", "bytes"), rows)
+    body = wide(table(("reason", "files", "bytes", "step"), rows), 460)
     if unread:
         body += "<h3>Never read</h3>" + table(
             ("reason", "files"), [(name, f"{count:,}") for name, count in unread.items()]
@@ -110,75 +120,94 @@ def _masked(masked: Mapping[str, int]) -> str:
     return section("What was masked", lead, table(("kind", "places"), rows))
 
 
+_LEFT_OUT = {
+    "in_train": "held out by name, but a file is trained on as well: dropped",
+    "language_cap": "beyond the cap of its language",
+    "mix": "more than the mix wants",
+}
+
+
+def _shards(numbers: Mapping[str, Any]) -> str:
+    """What there was, what of it is in no shard, and what is."""
+    gone = [
+        (_LEFT_OUT[reason], row) for reason, row in numbers["left_out"].items() if row["tokens"]
+    ]
+    tokens, documents = numbers["tokens"], numbers["documents"]
+    rows = [
+        ("all documents, once", numbers["available"]["documents"], numbers["available"]["tokens"]),
+        *((reason, row["documents"], row["tokens"]) for reason, row in gone),
+        ("held out", documents["held_out"], tokens["held_out"]),
+        ("to train on, every epoch", documents["train"], tokens["train"]),
+    ]
+    passes = ", ".join(f"{name} {times:g}" for name, times in numbers["mix"]["passes"].items())
+    body = table(
+        ("documents", "number", "tokens"), [(name, f"{n:,}", f"{t:,}") for name, n, t in rows]
+    )
+    return section("What is in the shards", f"Times that each category is used: {passes}.", body)
+
+
 def _languages(languages: Sequence[Row]) -> str:
     rows = [
         (
-            row["language"],
+            row["language"] or "none",
             f"{row['files_in']:,}",
             size(row["bytes_in"]),
             f"{row['files']:,}",
             size(row["bytes"]),
             _share(row["bytes"], row["bytes_in"]),
             f"{row['tokens']:,}",
-            f"{row['bytes'] / row['tokens']:.2f}" if row["tokens"] else "-",
+            f"{row['train']:,}",
+            f"{row['held_out']:,}",
+            f"{row['document_bytes'] / row['tokens']:.2f}" if row["tokens"] else "-",
         )
         for row in languages[:_ROWS]
     ]
-    head = ("language", "files in", "bytes in", "files", "bytes", "kept", "tokens", "bytes a token")
-    lead = f"{len(languages)} languages; tokens count for the language of most of a document."
+    head = "language|files in|bytes in|files|bytes|kept|tokens|to train on|held out|bytes a token"
+    lead = (
+        f"{len(languages)} languages. Tokens count for the language of most of a document: once, "
+        "then as often as they are in the shards."
+    )
     drawing = _columns({row["language"]: row["bytes"] for row in languages[:12]}, size)
-    body = f'<div class="sheet">{drawing}</div>' if languages else ""
-    return section("Languages", lead, body + table(head, rows) if rows else "")
+    body = drawing + wide(table(head.split("|"), rows), 860)
+    return section("Languages", lead, body if rows else "")
 
 
 def _licences(licences: Sequence[Row]) -> str:
     rows = [(row["licence"], f"{row['files']:,}", size(row["bytes"])) for row in licences[:_ROWS]]
     body = table(("licence", "files", "bytes"), rows) if rows else ""
-    return section("Licences", "Of the files that stayed.", body)
+    return section("Licences", "Of the files that stayed, behind the quality model.", body)
 
 
 def _lengths(lengths: Sequence[Row]) -> str:
     bars = {f"<{row['below']:,}": row["tokens"] for row in lengths}
-    drawing = _columns(bars, lambda count: f"{count:,.0f}")
-    lead = "Tokens in documents of each length, by powers of two."
-    return section("Lengths", lead, f'<div class="sheet">{drawing}</div>' if bars else "")
+    lead = "Tokens to train on in documents of each length, by powers of two."
+    return section("Lengths", lead, _columns(bars, lambda count: f"{count:,.0f}") if bars else "")
 
 
-def _columns(values: Mapping[str, float], shown: Any) -> str:
+def _columns(values: Mapping[str, float], shown: Callable[[float], str]) -> str:
     """A row with a bar for each value."""
-    most, right, row = max(values.values(), default=1) or 1, WIDTH - 110, 26
-    parts = []
-    for i, (label, value) in enumerate(values.items()):
-        y = i * row + 4
-        width = value / most * (right - _LABELS)
-        parts += [
-            f'<g class="first">{svg.title(f"{label}: {shown(value)}")}',
-            svg.text(_LABELS - 12, y + 7, label, "end name"),
-            f'<rect class="bar" x="{_LABELS}" y="{y}" height="14" width="{max(width, 1):.1f}" rx="2"/>',
-            svg.text(_LABELS + width + 8, y + 7, shown(value), "tiny"),
-            "</g>",
-        ]
-    return svg.drawing(len(values) * row + 8, parts, "Bars")
+    most = max(values.values(), default=1) or 1
+    return _bars((name, n / most, 0, shown(n), f"{name}: {shown(n)}") for name, n in values.items())
 
 
 def _duplicates(found: Row) -> str:
     if not found:
         return section("Duplicates", "Nothing was compared.", "")
     before, left = found["copies_before"], found["copies_left"]
-    facts = {
+    told = {
         "repositories removed": f"{found['removed_repositories']:,}",
         "files removed singly": f"{found['removed_files']:,}",
         "removed without a partner": f"{found['without_partner']:,}",
         "exact copies before": f"{before['files']:,} files, {size(before['bytes'])}",
         "exact copies left": f"{left['files']:,} files, {size(left['bytes'])}",
     }
-    body = f'<dl class="facts">{"".join(fact(n, v) for n, v in facts.items())}</dl>'
+    body = facts(told)
     if found["clusters"]:
         rows = [
             (count, f"{many:,}")
             for count, many in sorted(found["clusters"].items(), key=lambda item: int(item[0]))
         ]
-        body += table(("documents in a cluster", "clusters"), rows)
+        body += "<h3>Clusters</h3>" + table(("documents in a cluster", "clusters"), rows)
     lead = "Near-duplicates, each compared exactly; one of each cluster stays."
     return section("Duplicates", lead, body)
 
@@ -186,27 +215,42 @@ def _duplicates(found: Row) -> str:
 def _benchmarks(found: Row) -> str:
     if not found:
         return section("Benchmarks", "Nothing was looked for.", "")
-    facts = {
+    told = {
         "files looked at": f"{found['documents']:,}",
         "dropped for shared text": f"{found['dropped']:,}",
         "the papers' rule would drop": f"{found['dropped_by_paper']:,}",
-        "projects held out": ", ".join(found["held_out"]) or "none",
+        "projects held out": ", ".join(f"{p} ({n:,})" for p, n in found["held_out"].items())
+        or "none",
         "benchmarks not at hand": ", ".join(found["benchmarks_left_out"]) or "none",
     }
-    body = f'<dl class="facts">{"".join(fact(n, v) for n, v in facts.items())}</dl>'
-    if found["sets"]:
-        body += table(
-            ("benchmark", "files"), [(name, f"{count:,}") for name, count in found["sets"].items()]
-        )
+    body = facts(told)
+    rows = [
+        (one["set"], f"{one['documents']:,}", f"{one['hit']:,}", f"{one['tasks']:,}")
+        for one in sorted(found["sets"], key=lambda one: (-one["documents"], one["set"]))
+    ]
+    body += "<h3>By benchmark</h3>" + table(
+        ("benchmark", "files dropped for it", "tasks hit", "of"), rows
+    )
+    if found["tasks"]:
+        most = sorted(found["tasks"], key=lambda row: (-row[2], row))[:_TASKS]
+        rows = [(f"{name} {task}", f"{count:,}") for name, task, count in most]
+        body += "<h3>Tasks in most files</h3>" + table(("task", "files dropped for it"), rows)
     if found["most_frequent"]:
         rows = [(gram, f"{count:,}") for gram, count in found["most_frequent"][:15]]
-        body += "<h3>Grams in most files</h3>" + table(("words", "files"), rows)
+        body += "<h3>Grams in most files, also those that drop none</h3>" + table(
+            ("words", "files"), rows
+        )
     if found["samples"]:
         rows = [
-            (f"{s['document']}:{s['line']}", f"{s['set']} {s['task_id']}", s["gram"][:120])
+            (
+                f"{s['set']} {s['task_id']}",
+                s["gram"][:120],
+                f"{s['document']}:{s['line']}",
+                "dropped" if s["drops"] else "kept",
+            )
             for s in found["samples"][:_ROWS]
         ]
-        body += "<h3>Hits to read</h3>" + table(("file", "task", "words"), rows)
+        body += "<h3>Hits to read</h3>" + wide(table(("task", "words", "file", ""), rows), 720)
     lead = "Files that share ten words in a row with a benchmark are dropped."
     return section("Benchmarks", lead, body)
 
@@ -239,7 +283,7 @@ def _orders(found: Row) -> str:
         for name, row in found["orders"].items()
     ]
     lead = f"{found['edges']:,} imports inside {found['repositories']:,} repositories."
-    return section("Orders of files", lead, table(head, rows))
+    return section("Orders of files", lead, wide(table(head, rows), 640))
 
 
 def _samples(samples: Iterable[Row]) -> str:

@@ -12,7 +12,7 @@ _HEAD = re.compile(
     r"""(?x)
     (?:
         [ \t\r\n\f\ufeff]++
-      | /\*(?s:.*?)(?:\*/|\Z)[^\n]*
+      | /\*(?s:.*?)(?:\*/|\Z)
       | <!--(?s:.*?)(?:-->|\Z)
       | --\[=*\[(?s:.*?)(?:\]=*\]|\Z)
       | [rRuU]?\"{3}(?s:.*?)(?:\"{3}|\Z)
@@ -35,6 +35,28 @@ def head(text: str) -> str:
     """The comments that a text begins with, blank lines and `#!` lines included; often empty."""
     hit = _HEAD.match(text, 0, HEAD)
     return hit[0] if hit else ""
+
+
+_RIGHTS = ("licen", "copyright", "spdx", "permission", "redistribut", "public domain", "all rights")
+# A directive of C's preprocessor looks like a comment of other languages.
+_DIRECTIVE = re.compile(
+    r"^[ \t]*#[ \t]*(?:include|define|undef|if|ifn?def|endif|else|elif|pragma|import)\b",
+    re.MULTILINE,
+)
+
+
+def speaks_of_rights(comments: str) -> bool:
+    """Whether comments may say who owns a text, or what others may do with it."""
+    folded = comments.lower()
+    return any(word in folded for word in _RIGHTS)
+
+
+def licence_end(text: str) -> int:
+    """Where a text goes on behind the comments at its start, if these speak of rights; else 0."""
+    comments = head(text)
+    if directive := _DIRECTIVE.search(comments):
+        comments = comments[: directive.start()]
+    return len(comments) if speaks_of_rights(comments) else 0
 
 
 @lru_cache(maxsize=512)

@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 from midfill.config.corpus.rules import PERMISSIVE
 from midfill.corpus.record import Document
 from midfill.corpus.rules import fingerprints
-from midfill.corpus.rules.comments import head
+from midfill.corpus.rules.comments import head, speaks_of_rights
 
 LEAST_HELD = 0.82  # share of a licence's text that a file must hold
 PUBLIC_DOMAIN = "LicenseRef-Public-Domain"
@@ -359,13 +359,11 @@ def _without_vaguer(found: list[str]) -> list[str]:
 
 
 _SPDX_LINE = re.compile(r"(?m)^[^\w\n]{0,12}SPDX-License-Identifier:[ \t]*([^\n\r]{1,300})")
-_HINTS = ("licen", "permission", "redistribut", "public domain")
 
 
 @lru_cache(maxsize=4096)  # heads repeat within a repository
 def _notice(comments: str) -> str | None:
-    folded = comments.lower()
-    return _phrases(_words(comments)) if any(hint in folded for hint in _HINTS) else None
+    return _phrases(_words(comments)) if speaks_of_rights(comments) else None
 
 
 def header(text: str) -> str | None:

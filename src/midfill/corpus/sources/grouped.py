@@ -214,6 +214,9 @@ class _Cursor:
         except BaseException:
             self._file = ""  # what is left of the stream is of no use
             raise
+        finally:
+            if self._next is None:
+                self._close()
 
 
 _cursor = _Cursor()

@@ -20,7 +20,8 @@ from midfill.corpus.sources.collect import Collector, unread
 from midfill.corpus.sources.grouped import Row, Where
 from midfill.corpus.sources.source import Reference, Span
 from midfill.corpus.sources.streams import Refused, Stream
-from midfill.errors import CorpusError, ResourceError
+from midfill.corpus.table import arrow
+from midfill.errors import CorpusError
 from midfill.hub.progress import Report, silent
 
 COLUMNS = {  # what a row is made of: the columns that may hold it, the first that is there counts
@@ -133,22 +134,10 @@ def _licence(value: Any) -> str | None:
     return " OR ".join(sorted({str(name) for name in names if name})) or None
 
 
-def _parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise ResourceError(
-            "Parquet files cannot be read",
-            why="the Python package pyarrow is missing",
-            fix="pip install 'midfill[corpus]'",
-        ) from error
-    return pyarrow.parquet
-
-
 def _opened(path: Path) -> tuple[Any, dict[str, str]]:
     """A Parquet file and the roles of its columns. Raises CorpusError."""
     try:
-        file = _parquet().ParquetFile(path)
+        file = arrow().parquet.ParquetFile(path)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise CorpusError(
             f"{path} cannot be read", why=str(error).splitlines()[0], fix="fetch the file again"
