@@ -11,9 +11,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 import pytest
 from jaxtyping import install_import_hook
 
-SHAPED = ["norm", "rope", "gqa", "mla", "moe", "cache", "transformer", "mapped"]
+MODEL = ["norm", "rope", "gqa", "mla", "moe", "cache", "transformer", "mapped"]
+TRAIN = ["balance", "init", "loss", "objective", "optimiser", "step"]
 install_import_hook(
-    [f"midfill.model.{name}" for name in SHAPED] + ["midfill.kernels", "midfill.engine.sampler"],
+    [f"midfill.model.{name}" for name in MODEL]
+    + [f"midfill.train.{name}" for name in TRAIN]
+    + ["midfill.kernels", "midfill.engine.sampler"],
     "shape_check.check",
 )
 

@@ -7,6 +7,7 @@
     ├── DownloadError     a model that could not be found, fetched or verified
     ├── ResourceError     this machine lacks the memory, the disk, the port or the package
     ├── CorpusError       sources that cannot be read
+    ├── TrainError        a run that cannot go on
     ├── SandboxError      a program that cannot be run safely
     └── RequestError      a request the engine or the server refuses (carries an HTTP status)
 
@@ -62,6 +63,10 @@ class ResourceError(UserError):
 
 class CorpusError(UserError):
     """Sources that cannot be read."""
+
+
+class TrainError(UserError):
+    """A training run that cannot go on: its numbers are none, or its data changed."""
 
 
 class SandboxError(UserError):

@@ -87,3 +87,56 @@ def test_joining_heads_changes_nothing(shape, monkeypatch: pytest.MonkeyPatch):
     joined = attention.fused(q, k, v, scale=0.3, mask=mask)
     monkeypatch.setattr(attention, "ROWS", 0)
     torch.testing.assert_close(attention.fused(q, k, v, scale=0.3, mask=mask), joined)
+
+
+PACKED = [((5, 1, 3), (3, 3, 3)), ((9,),), ((2, 2, 5), (5, 4), (1, 8))]
+
+
+@pytest.mark.parametrize("rows", PACKED)
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2), (4, 1)])
+def test_a_piece_attends_to_itself_alone(rows, heads):
+    pieces = attention.Pieces(rows)
+    g = torch.Generator().manual_seed(9)
+    q = torch.randn(len(rows), heads[0], 9, 12, generator=g, requires_grad=True)
+    k = torch.randn(len(rows), heads[1], 9, 12, generator=g, requires_grad=True)
+    v = torch.randn(len(rows), heads[1], 9, 8, generator=g, requires_grad=True)
+    ids = pieces.ids(q.device)
+    mask = (ids[:, :, None] == ids[:, None, :]).tril()[:, None]
+    along = torch.randn(len(rows), heads[0], 9, 8, generator=g)
+    want = attention.reference(q, k, v, scale=0.3, mask=mask)
+    got = attention.attend(q, k, v, scale=0.3, causal=True, pieces=pieces)
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+    for mine, theirs in zip(
+        torch.autograd.grad((got * along).sum(), (q, k, v)),
+        torch.autograd.grad((want * along).sum(), (q, k, v)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_training_in_float32_is_the_reference(shape):
+    q, k, v, _ = make(shape)
+    if shape[2] != shape[3]:
+        q = q.repeat(1, 1, -(-shape[3] // shape[2]), 1)[:, :, : shape[3]]
+    inputs = [x.requires_grad_() for x in (q, k, v)]
+    for run in (attention.attend, attention.reference):
+        out = run(q, k, v, scale=0.3, causal=True)
+        grads = torch.autograd.grad(out.square().sum(), inputs)
+        if run is attention.attend:
+            got = (out, *grads)
+    for mine, theirs in zip(got, (out, *grads), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_flex_attention_sees_the_same():
+    """Its mask, uncompiled; whether it compiles only a CUDA device can tell."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    pieces = attention.Pieces(((70, 58), (128,)))
+    q, k = torch.randn(2, 2, 2, 128, 16)
+    v = torch.randn(2, 2, 128, 16)
+    mask = attention._block_mask(pieces.ids(q.device))
+    got = flex_attention(q, k, v, block_mask=mask, scale=0.25)
+    torch.testing.assert_close(got, attention.attend_pieces(q, k, v, scale=0.25, pieces=pieces))

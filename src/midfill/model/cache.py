@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from midfill.config.model import GQAConfig, ModelConfig
+from midfill.kernels.attention import Pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,19 @@ class Step:
     total: int  # T, the longest row after this pass
     mask: Bool[Tensor, "#B 1 S T"] | None  # None: everything (S = 1) or `causal`
     causal: bool
+    pieces: Pieces | None = None  # of packed rows: each token sees its own piece only
 
 
-def full_step(batch: int, tokens: int, device: torch.device, first: int = 0) -> Step:
+def full_step(
+    batch: int,
+    tokens: int,
+    device: torch.device,
+    first: int = 0,
+    pieces: Pieces | None = None,
+) -> Step:
     """A pass without a cache: whole sequences from position `first` on, causal."""
     positions = torch.arange(first, first + tokens, device=device).expand(batch, tokens)
-    return Step(positions, first, tokens, None, causal=tokens > 1)
+    return Step(positions, first, tokens, None, causal=tokens > 1, pieces=pieces)
 
 
 class Cache:

@@ -40,6 +40,12 @@ class GroupedQueryAttention(nn.Module):
         else:
             k_BJTU, v_BJTV = k_BJSU, v_BJSV
         out_BHSV = attend(
-            q_BHSU, k_BJTU, v_BJTV, scale=self.scale, mask=step.mask, causal=step.causal
+            q_BHSU,
+            k_BJTU,
+            v_BJTV,
+            scale=self.scale,
+            mask=step.mask,
+            causal=step.causal,
+            pieces=step.pieces,
         )
         return self.o_proj(out_BHSV.transpose(1, 2).flatten(2))

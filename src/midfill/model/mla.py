@@ -102,7 +102,13 @@ class LatentAttention(nn.Module):
         q_BHSU = torch.cat([q_nope, q_rope], dim=-1).transpose(1, 2)
         k_BHTU = torch.cat([k_nope_BHTN, shared_BHTR], dim=-1)
         out_BHSV = attend(
-            q_BHSU, k_BHTU, v_BHTV, scale=self.scale, mask=step.mask, causal=step.causal
+            q_BHSU,
+            k_BHTU,
+            v_BHTV,
+            scale=self.scale,
+            mask=step.mask,
+            causal=step.causal,
+            pieces=step.pieces,
         )
         return out_BHSV.transpose(1, 2)
 
@@ -121,6 +127,12 @@ class LatentAttention(nn.Module):
         q_BHSZ = torch.cat([q_BSHC, q_rope], dim=-1).transpose(1, 2)
         shared_B1TZ = latent[:, None]  # one key/value head for all query heads
         mixed_BHSZ = attend(  # the values are the keys; their rotary end is cut off
-            q_BHSZ, shared_B1TZ, shared_B1TZ, scale=self.scale, mask=step.mask, causal=step.causal
+            q_BHSZ,
+            shared_B1TZ,
+            shared_B1TZ,
+            scale=self.scale,
+            mask=step.mask,
+            causal=step.causal,
+            pieces=step.pieces,
         )
         return torch.einsum("bhsc,hvc->bshv", mixed_BHSZ[..., : c.kv_rank], w_uv_HVC)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from midfill.config.model import GQAConfig, ModelConfig
+from midfill.kernels.attention import Pieces
 from midfill.model.cache import Cache, Step, full_step
 from midfill.model.gqa import GroupedQueryAttention
 from midfill.model.mla import LatentAttention
@@ -89,12 +90,19 @@ class Transformer(nn.Module):
         *,
         first: int = 0,
         counts: Sequence[int] | None = None,
+        documents: Sequence[Sequence[int]] | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """The normed residual stream. `counts[b]` of row b's tokens are real, the rest padding."""
+        """The normed residual stream. `counts[b]` of row b's tokens are real, the rest padding.
+
+        Without a cache, `documents[b]` may give the lengths of the pieces that row b was packed
+        from: no token sees another piece, while positions count on through the row.
+        """
         batch, length = tokens.shape
         if cache is None:
-            step = full_step(batch, length, tokens.device, first)
+            pieces = None if documents is None else Pieces(tuple(tuple(row) for row in documents))
+            step = full_step(batch, length, tokens.device, first, pieces)
         else:
+            assert documents is None, "packed rows are read without a cache"
             step = cache.plan(length)
         angles = self.rotary(step.positions)
         x = self.embed_tokens(tokens)

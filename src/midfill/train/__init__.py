@@ -1,0 +1,1 @@
+"""Training: from token shards to a checkpoint."""
