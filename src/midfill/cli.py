@@ -30,6 +30,7 @@ from midfill.terminal.options import (
     flat,
 )
 from midfill.terminal.tokenizer import app as tokenizer
+from midfill.terminal.train import app as train
 
 app = typer.Typer(
     name="midfill",
@@ -43,6 +44,7 @@ app = typer.Typer(
 
 app.add_typer(corpus)
 app.add_typer(tokenizer)
+app.add_typer(train)
 
 # Click's base class, wherever typer keeps its click.
 UsageProblem: Any = typer.BadParameter.__mro__[2]

@@ -38,10 +38,16 @@ def _prose(lines: Sequence[str], language: str) -> Iterator[int]:
     end = ""  # of the comment that is open
     for i, line in enumerate(lines):
         body = line.strip()
-        begins = any(start in body for start, _ in pairs)
-        if end or begins or (line_comment and body.startswith(line_comment)) or "\ufffd" in body:
-            yield i  # U+FFFD: bytes that were no text
+        if end or any(start in body for start, _ in pairs) or _says_nothing(body, line_comment):
+            yield i
         end = _open_behind(body, pairs, line_comment, end)
+
+
+def _says_nothing(body: str, line_comment: str | None) -> bool:
+    """Whether a line is a comment, a string and nothing else, or was no text (U+FFFD)."""
+    if line_comment and body.startswith(line_comment):
+        return True
+    return (body[:1] in ("'", '"') and body[-1:] == body[:1]) or "\ufffd" in body
 
 
 def _open_behind(

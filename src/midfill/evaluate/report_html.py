@@ -111,11 +111,12 @@ def _infilling(result: Result) -> str:
     if not result.benchmark.startswith("infilling") or not result.baselines:
         return ""
     score = result.rules[result.rule]
-    rows = {"the model": {"passes": score.value} | _named(score.also)}
-    rows |= {base.name: {"passes": base.value} | _named(base.also) for base in result.baselines}
+    what = "exact match" if result.level == "-" else "passes"  # "-": no program was run
+    rows = {"the model": {what: score.value} | _named(score.also)}
+    rows |= {base.name: {what: base.value} | _named(base.also) for base in result.baselines}
     return section(
         "Beside fills that need no model",
-        "The share of holes whose program passes, and further measures where they were taken.",
+        "The share of holes filled rightly, and further measures where they were taken.",
         f'<div class="sheet">{plots.bars(rows, "The model beside the baselines")}</div>',
     )
 

@@ -17,6 +17,7 @@ _MODULES: dict[str, tuple[str, bool]] = {
     "mbpp": ("mbpp", False),
     "mbpp+": ("plus", True),
     **{f"infilling-{k}": ("infilling", True) for k in ("single-line", "multi-line", "random-span")},
+    "infilling-held-out": ("held_out_lines", False),
     **{f"cruxeval-{d}": ("cruxeval", True) for d in ("i", "o", "i-cot", "o-cot")},
     "gsm8k": ("maths", True),
     "math": ("maths", True),
