@@ -92,7 +92,7 @@ def our_loss(network: Transformer, ids: Tensor, wanted: Tensor, **more: Any) -> 
     with watch(network) as routings:
         hidden = network.hidden(ids, **more)
     loss = cross_entropy(hidden, network.lm_head.weight, wanted, chunk=50)
-    total = loss.total / loss.count
+    total = loss.total / loss.targets
     if routings:
         assert network.config.moe is not None
         total = total + balance_loss(routings, network.config.moe, ALPHAS, len(ids))
@@ -163,7 +163,7 @@ def test_under_autocast_a_step_differs_by_rounding_only(pair):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             hidden = ours.hidden(tokens(), documents=PIECES)
             loss = cross_entropy(hidden, ours.lm_head.weight, targets())
-        (loss.total / loss.count).backward()
+        (loss.total / loss.targets).backward()
         assert all(g.dtype == torch.float32 for g in gradients(ours).values())
         norms = torch.stack([g.norm() for g in gradients(ours).values()])
         found.append((loss.total.item(), norms.norm().item()))

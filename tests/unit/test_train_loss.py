@@ -21,7 +21,7 @@ def test_it_is_the_sum_that_torch_gives(ignored: float, chunk: int):
     hidden, head, targets = case(ignored)
     loss = cross_entropy(hidden, head, targets, chunk=chunk)
     want = F.cross_entropy((hidden @ head.T).flatten(0, 1), targets.flatten(), reduction="sum")
-    assert loss.count == (targets != IGNORED).sum()
+    assert loss.targets == (targets != IGNORED).sum()
     torch.testing.assert_close(loss.total, want, rtol=1e-6, atol=1e-6)
     for got, expected in zip(
         torch.autograd.grad(loss.total / 7, (hidden, head)),
@@ -58,7 +58,7 @@ def test_the_loss_of_parts_adds_up_to_that_of_the_whole():
     whole = cross_entropy(hidden, head, targets)
     parts = [cross_entropy(hidden[i : i + 1], head, targets[i : i + 1]) for i in range(3)]
     torch.testing.assert_close(sum(p.total for p in parts), whole.total)
-    assert sum(p.count for p in parts) == whole.count
+    assert sum(p.targets for p in parts) == whole.targets
 
 
 def test_without_a_gradient_it_is_the_same_number():
