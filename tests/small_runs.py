@@ -36,7 +36,7 @@ TEXT = "".join(map(inspect.getsource, (json.decoder, json.encoder, json.scanner)
 def small_corpus(folder: Path) -> Path:
     """Pieces of TEXT as token shards with a byte tokenizer; some are held out."""
     tokenizer = byte_tokenizer(folder / "tokenizer")
-    pieces = [document(tokenizer, TEXT[i : i + 300]) for i in range(0, len(TEXT), 300)]
+    pieces = [document(tokenizer, TEXT[i : i + 700]) for i in range(0, len(TEXT), 700)]
     held_out, learnt = pieces[::10], [p for i, p in enumerate(pieces) if i % 10]
     write_token_shards(folder / "shards", learnt, held_out, vocabulary=tokenizer.rows)
     return folder

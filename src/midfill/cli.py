@@ -449,6 +449,34 @@ def evaluate(
 
 
 @app.command()
+def lifecycle(
+    size: Annotated[str, typer.Option(metavar="tiny|nano", help="Of the model.")] = "tiny",
+    minutes: Annotated[
+        float, typer.Option(min=0.2, help="Of the clock, about; nano wants a graphics processor.")
+    ] = 9.0,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of repositories. Default: Python's own library."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder to live in; a life there goes on.")
+    ] = Path("midfill-life"),
+    json: Json = False,
+    quiet: Quiet = False,
+    seed: Seed = None,
+) -> int:
+    """The whole life of a small model here: corpus, tokenizer, training, longer context, an answer.
+
+    midfill lifecycle --minutes 9
+
+    Exit status 1: the loss did not fall below that of counted 3-grams.
+    """
+    from midfill.terminal.lifecycle import lifecycle as run
+
+    return run(size, minutes, data, out, seed or 0, json=json, quiet=quiet)
+
+
+@app.command()
 def convert(
     src: Annotated[
         str, typer.Argument(metavar="SRC", help="A folder, a .gguf file, or a model's name.")

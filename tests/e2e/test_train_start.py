@@ -25,7 +25,7 @@ from token_shards import byte_tokenizer, document, write_token_shards
 
 Ran = Callable[..., tuple[str, str]]
 FEW = ("data.workers=0", "data.length=64", "batch.sequences=4", "batch.micro=4", "tokens=768")
-RATES = ("precision=float32", "data.fim.rate=0", "keep.evaluate_sequences=4")
+RATES = ("precision=float32", "keep.evaluate_sequences=4")
 SET = [word for setting in (*FEW, *RATES) for word in ("--set", setting)]
 
 

@@ -19,12 +19,13 @@ import midfill
 from llamacpp import greedy
 from midfill.config.model import MLAConfig, ModelConfig
 from midfill.config.train import BalanceConfig
+from midfill.model.checkpoint import load_network, open_checkpoint
 from midfill.model.convert import convert
 from midfill.recipes.runs import extended
 from midfill.train.run import Run
 from small_runs import TEXT, small_corpus, small_dense, small_latent, small_run, trained
 
-STEPS = 100
+STEPS = 60
 ANSWER = 32
 PROMPTS = (TEXT[1000:1080], TEXT[5000:5080])
 UNEQUAL = MLAConfig(heads=4, q_rank=32, kv_rank=32, nope_dim=16, rope_dim=8, v_dim=16)
@@ -67,7 +68,7 @@ def made(
 ) -> Made:
     folder = tmp_path_factory.mktemp("run") / "run"
     run, losses = trained(small_run(corpus, MODELS[request.param](), STEPS), folder)
-    assert sum(losses[-5:]) < 0.6 * sum(losses[:5]), "it learnt nothing"
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5]), "it learnt nothing"
     return Made(run, folder / "final")
 
 
@@ -98,6 +99,9 @@ def test_midfill_computes_them_too(made: Made):
 
 
 def test_llamacpp_writes_what_midfill_writes(made: Made, tmp_path: Path):
+    attention = made.run.config.model.attention
+    if isinstance(attention, MLAConfig) and attention.q_rank is None:
+        pytest.skip("without query compression llama.cpp takes networks of 26 or 27 layers only")
     path = convert(made.final, tmp_path / "model.gguf", "gguf", "F32")
     coder = midfill.load(made.final, dtype="float32")
     for ids in prompts(made).tolist():
@@ -121,8 +125,8 @@ def test_half_the_type_is_half_the_file(corpus: Path, tmp_path: Path):
     model = replace(small_latent(), dtype="bfloat16")
     run, _ = trained(small_run(corpus, model, 2), tmp_path / "run")
     assert run.network.dtype == torch.float32
-    coder = midfill.load(tmp_path / "run" / "final", dtype="bfloat16")
+    again = load_network(open_checkpoint(tmp_path / "run" / "final"), torch.bfloat16)
     for (name, kept), written in zip(
-        run.network.named_parameters(), coder.network.parameters(), strict=True
+        run.network.named_parameters(), again.parameters(), strict=True
     ):
         assert torch.equal(kept.bfloat16(), written), name

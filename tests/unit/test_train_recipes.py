@@ -59,6 +59,23 @@ def test_latent_attention_is_extended_by_yarn() -> None:
     assert (further.rope.scaling.factor, further.rope.scaling.trained) == (80.0, 4096)
 
 
+@pytest.mark.parametrize("size", ["1.3b", "6.7b", "33b"])
+def test_the_16k_stage_ends_in_the_released_model(size: str) -> None:
+    """DeepSeek-Coder §3.6, and config.json."""
+    stage = RUNS[f"deepseek-coder-{size}-16k"]()
+    assert stage.model == MODELS[f"deepseek-coder-{size}"]()
+    before = RUNS[f"deepseek-coder-{size}"]().model
+    assert extended(before, 16_384) == stage.model
+    assert dict(before.tensors()) == dict(stage.model.tensors())
+
+
+def test_only_the_small_coder_v2_and_v1_have_holes() -> None:
+    """DeepSeek-Coder-V2 §3.1; None: rate 0.5."""
+    rates = {name: getattr(RUNS[name]().data.fim, "rate", 0.5) for name in RUNS}
+    assert rates["deepseek-coder-v2-lite"] == rates["deepseek-coder-6.7b"] == 0.5
+    assert rates["deepseek-coder-v2"] == rates["deepseek-v2"] == rates["deepseek-v2-lite"] == 0
+
+
 def test_dense_models_are_extended_linearly() -> None:
     """DeepSeek-Coder §3.6: theta 10,000 to 100,000, factor 4."""
     released = MODELS["deepseek-coder-1.3b"]()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+CHOICE_BIAS = "e_score_correction_bias"  # DeepSeek-V3's name; float32 in every file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ class MoEConfig:
     norm_top_k: bool = False  # renormalise the chosen affinities (then `scale` is not applied)
     balance_alpha: float = 0.001  # expert balance loss
     balance_per_sequence: bool = True
+    choice_bias: bool = False  # a bias moves the choice and not the weights (DeepSeek-V3 §2.1.2)
 
     def is_moe(self, layer: int) -> bool:
         """Whether layer `layer` (from 0) routes to experts."""
@@ -191,6 +193,8 @@ class ModelConfig:
             return
         assert self.moe is not None
         yield prefix + "gate.weight", (self.moe.experts, self.dim)
+        if self.moe.choice_bias:
+            yield f"{prefix}gate.{CHOICE_BIAS}", (self.moe.experts,)
         for expert in range(self.moe.experts):
             yield from self._swiglu_tensors(f"{prefix}experts.{expert}.", self.moe.hidden)
         if self.moe.shared:

@@ -96,11 +96,18 @@ def _with(config: Any, path: Sequence[str], value: Any, where: str) -> Any:
     name, *rest = path
     if name not in known:
         raise _unknown(where, name, known)
+    hint = get_type_hints(type(config))[name]
     if rest:
-        value = _with(getattr(config, name), rest, value, where)
+        value = _with(_part(getattr(config, name), hint), rest, value, where)
     else:
-        value = _convert(get_type_hints(type(config))[name], value, where)
+        value = _convert(hint, value, where)
     return dataclasses.replace(cast(Any, config), **{name: value})
+
+
+def _part(value: Any, hint: Any) -> Any:
+    """A part of a configuration; of one that may be left out, and was, its defaults."""
+    kinds = [kind for kind in get_args(hint) if dataclasses.is_dataclass(kind)]
+    return cast(Any, kinds[0])() if value is None and len(kinds) == 1 else value
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

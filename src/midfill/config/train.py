@@ -167,6 +167,18 @@ class GuardConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelConfig:
+    """What the processes of a run hold, where there are several; a single one holds all."""
+
+    experts: int = 1  # processes that share the experts of a layer (expert parallelism)
+    shard: bool = True  # weights and moments are cut (FSDP); false: each process has a copy
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be."""
+        check_fields(self, {}, (1, INF))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """One run of `midfill train pretrain` or `long-context`."""
 
@@ -181,6 +193,7 @@ class TrainConfig:
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     keep: KeepConfig = field(default_factory=KeepConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     precision: Precision = "bfloat16"  # of the products; weights and sums stay float32
     checkpointing: bool = False  # activations computed again in the backward pass
     compile: bool = False  # with torch.compile
@@ -195,4 +208,11 @@ class TrainConfig:
                 f"data.length is {self.data.length}",
                 why=f"the model's context is {self.model.context}",
                 fix="shorten it, or extend the model with midfill train long-context",
+            )
+        experts = self.model.moe.experts if self.model.moe is not None else 1
+        if experts % self.parallel.experts:
+            raise ConfigError(
+                f"parallel.experts is {self.parallel.experts}",
+                why=f"layers of {experts} experts cannot be shared evenly by so many processes",
+                fix="set it to a divisor of the number of experts",
             )

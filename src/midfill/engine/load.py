@@ -153,7 +153,7 @@ def _why_not_compiled(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[
     if native is None:
         return why_not, ""
     if not can_run(checkpoint.config):
-        return "they do not fit the widths of this model", ""
+        return "they do not fit this model: its widths, or a bias on the choice of its experts", ""
     if device != "cpu":
         return f"on {device} PyTorch computes", "--device cpu"
     return f"in dtype {dtype} PyTorch computes", "--dtype auto"

@@ -109,6 +109,7 @@ def load_network(checkpoint: Checkpoint, dtype: torch.dtype, device: str = "cpu"
     """The network with its weights in `dtype` on `device`.
 
     Tensors already stored in `dtype` stay mapped to the file; others are converted one at a time.
+    The bias on the choice of experts is float32 in any case.
     Raises CheckpointError for a missing, misshapen or non-finite tensor, naming it.
     """
     check_tensors(checkpoint)
@@ -123,7 +124,11 @@ def load_network(checkpoint: Checkpoint, dtype: torch.dtype, device: str = "cpu"
             value = weights.read(original, dtype)
             _check_finite(value, original, weights)
             value = value.to(device)
-        _assign(network, name, value)
+        _assign(network, name, torch.nn.Parameter(value, requires_grad=False))
+    for name, _ in network.named_buffers():
+        value = weights.read(original_name(name), torch.float32).clone()
+        _check_finite(value, original_name(name), weights)
+        _assign(network, name, value.to(device))
     if config.tie_embedding:
         network.lm_head.weight = network.embed_tokens.weight
     return network.eval().requires_grad_(False)
@@ -147,7 +152,7 @@ def pack_linears(network: Transformer, weights: Weights) -> None:
 
 
 def original_name(parameter: str) -> str:
-    """The original DeepSeek / Hugging Face name of a parameter of Transformer."""
+    """The original DeepSeek / Hugging Face name of a parameter or buffer of Transformer."""
     return parameter if parameter.startswith("lm_head.") else "model." + parameter
 
 
@@ -187,5 +192,4 @@ def not_finite(name: str, bad: int, where: str) -> CheckpointError:
 
 def _assign(network: Transformer, name: str, value: Tensor) -> None:
     owner, _, leaf = name.rpartition(".")
-    module = network.get_submodule(owner)
-    setattr(module, leaf, torch.nn.Parameter(value, requires_grad=False))
+    setattr(network.get_submodule(owner), leaf, value)

@@ -19,7 +19,7 @@ from midfill.model.gguf_weights import gguf_tensors
 from midfill.model.hf_config import to_hf_config
 from midfill.model.safetensors_out import write_safetensors
 from midfill.model.transformer import Transformer
-from midfill.model.weights import DTYPES
+from midfill.model.weights import DTYPES, dtype_in_file
 from midfill.tokenizer.tokenizer import Tokenizer
 
 SHARD_BYTES = 5 * 10**9  # as Hugging Face writes them
@@ -121,7 +121,7 @@ def to_hf(
     weights, config = checkpoint.weights, replace(checkpoint.config, dtype=dtype)  # type: ignore[arg-type]
 
     def read(name: str) -> Tensor:
-        tensor = weights.read(name, DTYPES[dtype]).clone()
+        tensor = weights.read(name, dtype_in_file(name, DTYPES[dtype])).clone()
         weights.release(name)
         return tensor
 
@@ -166,7 +166,11 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     dtype = DTYPES[config.dtype]
     shards = _shards(config.tensors(), dtype)
-    total = sum(prod(shape) * dtype.itemsize for shard in shards for _, shape in shard)
+    total = sum(
+        prod(shape) * dtype_in_file(name, dtype).itemsize
+        for shard in shards
+        for name, shape in shard
+    )
     weight_map, done = {}, 0
     for i, shard in enumerate(shards, 1):
         single = len(shards) == 1
@@ -192,7 +196,7 @@ def _shards(
     shards: list[list[tuple[str, tuple[int, ...]]]] = [[]]
     size = 0
     for name, shape in tensors:
-        bytes_ = prod(shape) * dtype.itemsize
+        bytes_ = prod(shape) * dtype_in_file(name, dtype).itemsize
         if shards[-1] and size + bytes_ > SHARD_BYTES:
             shards.append([])
             size = 0

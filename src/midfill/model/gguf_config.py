@@ -194,17 +194,25 @@ def _moe(keys: _Keys) -> MoEConfig:
     groups, kept = (int(keys.get(f"expert_group_{k}") or 1) for k in ("count", "used_count"))
     if groups == 1 and (experts, scale) == (160, 16.0):
         groups, kept = 8, 3  # the 236B model in a file older than the keys
+    choice_bias = any(name.endswith("exp_probs_b.bias") for name in keys.file.tensors)
+    if choice_bias and kept < groups:
+        raise CheckpointError(
+            f"{keys.file.path} chooses experts within groups, and with a bias",
+            why="with a bias llama.cpp takes the groups of the two best experts, midfill of the best",
+            fix="use the model's Hugging Face folder",
+        )
     return MoEConfig(
         experts=experts,
         top_k=int(keys.need("expert_used_count")),
         hidden=int(keys.need("expert_feed_forward_length")),
         shared=int(keys.get("expert_shared_count") or 0),
         first_dense=int(keys.get("leading_dense_block_count") or 0),
-        method="group_limited_greedy" if groups > 1 else "greedy",
+        method="group_limited_greedy" if groups > 1 and not choice_bias else "greedy",
         groups=groups,
         top_groups=kept,
         scale=scale,
         norm_top_k=bool(keys.get("expert_weights_norm", False)),
+        choice_bias=choice_bias,
     )
 
 
@@ -292,6 +300,8 @@ def _refuse_unwritable(config: ModelConfig) -> None:
         lost = "biases in latent attention"
     elif moe is not None and config.mlp_bias:
         lost = "biases in feed-forward layers beside experts"
+    elif moe is not None and moe.choice_bias and moe.method == "group_limited_greedy":
+        lost = "a bias on the choice of experts within groups"
     elif moe is not None and moe.every != 1:
         lost = f"experts in each {moe.every}th layer only"
     elif isinstance(scaling, YarnScaling) and scaling.attention_factor is not None:

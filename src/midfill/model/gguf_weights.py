@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from midfill.config.model import GQAConfig, MLAConfig, ModelConfig
+from midfill.config.model import CHOICE_BIAS, GQAConfig, MLAConfig, ModelConfig
 from midfill.errors import CheckpointError
 from midfill.kernels import quant
 from midfill.model.gguf import GGUFFile, TensorInfo, TensorOut
@@ -45,7 +45,7 @@ IN_BLOCK = {
     "mlp.shared_experts.up_proj": "ffn_up_shexp",
     "mlp.shared_experts.down_proj": "ffn_down_shexp",
 }
-LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
+LAYER = re.compile(rf"model\.layers\.(\d+)\.(.+)\.(weight|bias|{CHOICE_BIAS})")
 EXPERT = re.compile(r"mlp\.experts\.(\d+)\.(gate|up|down)_proj")
 
 
@@ -72,6 +72,8 @@ def gguf_name(name: str) -> str:
         return TOP[name]
     match = LAYER.fullmatch(name)
     assert match is not None, name
+    if match[3] == CHOICE_BIAS:
+        return f"blk.{match[1]}.exp_probs_b.bias"
     return f"blk.{match[1]}.{IN_BLOCK[match[2]]}.{match[3]}"
 
 

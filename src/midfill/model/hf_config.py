@@ -25,6 +25,7 @@ from midfill.config.model import (
 from midfill.errors import CheckpointError
 
 FAMILIES = ("llama", "qwen2", "deepseek_v2")
+GROUPED_BIAS = "group_limited_noaux_tc"  # ours: midfill.model.moe.route_biased
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
@@ -167,6 +168,7 @@ def _context(raw: Mapping[str, Any]) -> int:
 def _parse_moe(raw: Mapping[str, Any]) -> MoEConfig | None:
     if not raw.get("n_routed_experts"):
         return None
+    method, choice_bias = _parse_method(raw)
     return MoEConfig(
         experts=int(raw["n_routed_experts"]),
         top_k=int(raw["num_experts_per_tok"]),
@@ -174,14 +176,29 @@ def _parse_moe(raw: Mapping[str, Any]) -> MoEConfig | None:
         shared=int(raw.get("n_shared_experts") or 0),
         first_dense=int(raw.get("first_k_dense_replace") or 0),
         every=int(raw.get("moe_layer_freq") or 1),
-        method=raw.get("topk_method") or "greedy",
+        method=cast(Any, method),
         groups=int(raw.get("n_group") or 1),
         top_groups=int(raw.get("topk_group") or 1),
         scale=float(raw.get("routed_scaling_factor", 1.0)),
         norm_top_k=bool(raw.get("norm_topk_prob", False)),
         balance_alpha=float(raw.get("aux_loss_alpha", 0.001)),
         balance_per_sequence=bool(raw.get("seq_aux", True)),
+        choice_bias=choice_bias,
     )
+
+
+def _parse_method(raw: Mapping[str, Any]) -> tuple[str, bool]:
+    """How experts are chosen, and whether a bias takes part.
+
+    DeepSeek-V3's "noaux_tc" picks groups by their two best experts, ours by the best: the same where
+    all groups are kept, elsewhere another network, so ours has a name that only midfill reads.
+    """
+    method = raw.get("topk_method") or "greedy"
+    if method == GROUPED_BIAS:
+        return "group_limited_greedy", True
+    if method == "noaux_tc" and int(raw.get("topk_group") or 1) >= int(raw.get("n_group") or 1):
+        return "greedy", True
+    return method, False
 
 
 def _parse_rope(raw: Mapping[str, Any], dim: int, context: int) -> RopeConfig:
@@ -314,6 +331,12 @@ def to_hf_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def _moe_to_hf(moe: MoEConfig) -> dict[str, Any]:
+    """Of experts chosen with a bias transformers' deepseek_v2 knows nothing, and stops at the name."""
+    method, top_groups = moe.method, moe.top_groups
+    if moe.choice_bias and method == "greedy":
+        method, top_groups = "noaux_tc", moe.groups
+    elif moe.choice_bias:
+        method = GROUPED_BIAS
     return {
         "n_routed_experts": moe.experts,
         "num_experts_per_tok": moe.top_k,
@@ -321,9 +344,9 @@ def _moe_to_hf(moe: MoEConfig) -> dict[str, Any]:
         "n_shared_experts": moe.shared,
         "first_k_dense_replace": moe.first_dense,
         "moe_layer_freq": moe.every,
-        "topk_method": moe.method,
+        "topk_method": method,
         "n_group": moe.groups,
-        "topk_group": moe.top_groups,
+        "topk_group": top_groups,
         "routed_scaling_factor": moe.scale,
         "norm_topk_prob": moe.norm_top_k,
         "scoring_func": "softmax",

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from midfill.config.model import MoEConfig
+from midfill.config.model import CHOICE_BIAS, MoEConfig
 from midfill.kernels.autocast import product_dtype
 
 DROPPED = -1  # in place of an expert's id: this pair is not computed
+CACHED = 512  # tokens whose experts' answers are widened at once: what a processor's cache holds
 
 
 class SwiGLU(nn.Module):
@@ -48,8 +49,8 @@ class Routing(NamedTuple):
 class Router(nn.Module):
     """Affinities of tokens to experts, and the choice. Forward hooks may watch or change it.
 
-    `e_score_correction_bias` exists only where training balances by it; it moves the choice and
-    leaves the weights alone (DeepSeek-V3 §2.1.2, its name there).
+    `e_score_correction_bias` exists only where training balanced by it; it moves the choice and
+    leaves the weights alone (DeepSeek-V3 §2.1.2, its name there). A buffer: no gradient moves it.
     """
 
     e_score_correction_bias: Tensor | None
@@ -58,7 +59,8 @@ class Router(nn.Module):
         super().__init__()
         self.config = config
         self.weight = nn.Parameter(torch.empty(config.experts, dim))
-        self.register_buffer("e_score_correction_bias", None)
+        bias = torch.zeros(config.experts) if config.choice_bias else None
+        self.register_buffer(CHOICE_BIAS, bias)
 
     def forward(self, flat: Float[Tensor, "M D"]) -> Routing:
         """Affinities in float32, whatever the type of activations and weights."""
@@ -229,9 +231,19 @@ def _gather_sum(
 ) -> Float[Tensor, "M D"]:
     """The weighted sum of each token's K rows, in a fixed order and in the wider type."""
     wide = torch.promote_types(rows.dtype, weights.dtype)
-    weights = weights.to(wide)
-    out = F.embedding_bag(slots, rows.to(wide), per_sample_weights=weights, mode="sum")
-    return out.to(rows.dtype)
+    if wide == rows.dtype or rows.is_cuda:
+        out = F.embedding_bag(slots, rows.to(wide), per_sample_weights=weights.to(wide), mode="sum")
+        return out.to(rows.dtype)
+    out = rows.new_empty(len(slots), rows.shape[1])
+    places = torch.arange(slots.numel(), device=rows.device).view_as(slots)
+    parts = (x.split(CACHED) for x in (slots, weights, out))
+    for some, scales, sums in zip(*parts, strict=True):
+        picked = rows.index_select(0, some.flatten()).to(wide)
+        scales = scales.to(wide)
+        sums.copy_(
+            F.embedding_bag(places[: len(some)], picked, per_sample_weights=scales, mode="sum")
+        )
+    return out
 
 
 class _RoutedSwiGLU(torch.autograd.Function):
@@ -270,13 +282,15 @@ class _RoutedSwiGLU(torch.autograd.Function):
         out_PF = silu_PF * up_PF
         # what would reach out_PF if all weights were one: its product with out_PF is their gradient
         grad_PF = _each(grad_PD, down.mT, parts)
-        grad_weight_P = torch.linalg.vecdot(grad_PF.to(weights.dtype), out_PF.to(weights.dtype))
+        grad_weight_P = (grad_PF * out_PF).sum(1, dtype=weights.dtype)
         weight_P1 = x.new_zeros(len(token), 1)  # of padding zero, so it adds nothing below
         weight_P1[slots[kept], 0] = weights[kept].to(x.dtype)
-        grad_down = _outer(grad_PD, out_PF * weight_P1, parts, down)
-        grad_PF = grad_PF * weight_P1
-        grad_gate_PF = torch.ops.aten.silu_backward(grad_PF * up_PF, gate_PF)
-        grad_hidden_P2F = torch.cat([grad_gate_PF, grad_PF * silu_PF], dim=-1)
+        grad_down = _outer(grad_PD, out_PF.mul_(weight_P1), parts, down)
+        grad_PF.mul_(weight_P1)
+        grad_hidden_P2F = torch.empty_like(hidden_P2F)
+        grad_gate_PF, grad_up_PF = grad_hidden_P2F.chunk(2, dim=-1)
+        torch.mul(grad_PF, silu_PF, out=grad_up_PF)
+        torch.ops.aten.silu_backward(grad_PF.mul_(up_PF), gate_PF, grad_input=grad_gate_PF)
         grad_gate_up = _outer(grad_hidden_P2F, x.index_select(0, token), parts, gate_up)
         grad_x_PD = _each(grad_hidden_P2F, gate_up.mT, parts)
         return (

@@ -19,9 +19,12 @@ KIND_IDS: dict[str, int] = {} if native is None else native.KINDS
 
 
 def can_run(config: ModelConfig) -> bool:
-    """Whether the compiled kernels were built and fit the widths of this network."""
+    """Whether the compiled kernels were built and fit this network.
+
+    They choose experts by affinity alone.
+    """
     a = config.attention
-    if native is None:
+    if native is None or (config.moe is not None and config.moe.choice_bias):
         return False
     if isinstance(a, GQAConfig):
         return a.head_dim % 2 == 0 and config.rope.dim == a.head_dim

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from midfill.model.weights import dtype_in_file
+
 NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
@@ -25,9 +27,10 @@ def write_safetensors(
     offset = 0
     names = []
     for name, shape in shapes:
-        size = prod(shape) * dtype.itemsize
+        kind = dtype_in_file(name, dtype)
+        size = prod(shape) * kind.itemsize
         entry = {
-            "dtype": NAMES[dtype],
+            "dtype": NAMES[kind],
             "shape": list(shape),
             "data_offsets": [offset, offset + size],
         }
@@ -41,7 +44,7 @@ def write_safetensors(
         with temporary.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in names:
-                flat = read(name).to(dtype).contiguous().view(-1)
+                flat = read(name).to(dtype_in_file(name, dtype)).contiguous().view(-1)
                 file.write(flat.view(torch.uint8).numpy().data)
         temporary.replace(path)
     finally:

@@ -9,7 +9,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from midfill.config.model import CHOICE_BIAS
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def dtype_in_file(name: str, dtype: torch.dtype) -> torch.dtype:
+    """The type of tensor `name` in a checkpoint of `dtype`: rounding the bias would move choices."""
+    return torch.float32 if name.endswith(CHOICE_BIAS) else dtype
 
 
 class Weights(Protocol):

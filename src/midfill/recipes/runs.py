@@ -7,6 +7,7 @@ DeepSeek-Coder-V2 §3. Batches there are counted in sequences.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from midfill.config.corpus.documents import FimConfig
 from midfill.config.model import (
     LinearScaling,
     MLAConfig,
@@ -31,7 +32,8 @@ from midfill.recipes import models
 V1_THIRDS = ScheduleConfig(
     shape="multi_step", warmup_steps=2000, at=(1 / 3, 2 / 3), factor=10**-0.5
 )  # DeepSeek-Coder §3.5: each stage the root of a tenth of the one before
-BATCH_TOKENS = 1 << 20  # of a step of longer context, for models whose papers say nothing; ours
+NO_HOLES = FimConfig(rate=0.0)  # DeepSeek-V2 tells of none
+BATCH_TOKENS = 1 << 17  # of a step of longer context, for models whose papers say nothing; ours
 
 
 def small_moe(
@@ -44,15 +46,20 @@ def small_moe(
     vocab: int,
     context: int,
 ) -> ModelConfig:
-    """A small network with latent attention and experts, whose key and value widths are equal:
-    the fused kernels of a processor want it (bench/train_speed.py)."""
+    """A small network with latent attention and experts.
+
+    Its key and value widths are equal, which the fused kernels of a processor want; its queries are
+    compressed as the keys are, because llama.cpp opens no other small network of this family.
+    """
     return ModelConfig(
         family="deepseek_v2",
         vocab=vocab,
         dim=dim,
         layers=layers,
         hidden=4 * moe.hidden * moe.top_k // 2,
-        attention=MLAConfig(heads=heads, kv_rank=kv_rank, nope_dim=48, rope_dim=16, v_dim=64),
+        attention=MLAConfig(
+            heads=heads, q_rank=kv_rank, kv_rank=kv_rank, nope_dim=48, rope_dim=16, v_dim=64
+        ),
         rope=RopeConfig(dim=16),
         moe=moe,
         context=context,
@@ -108,16 +115,33 @@ def nano() -> TrainConfig:
 
 
 def deepseek_coder(size: str, batch: int, lr: float) -> TrainConfig:
-    """DeepSeek-Coder's pre-training: 2T tokens, FIM 0.5, three stages of the learning rate."""
-    model = replace(models.MODELS[f"deepseek-coder-{size}"](), context=16384)
+    """DeepSeek-Coder's pre-training: 1.8T tokens at 4K, FIM 0.5, three stages of the rate.
+
+    With the rotary embedding as it was before the 16K stage (§3.6).
+    """
+    model = models.MODELS[f"deepseek-coder-{size}"]()
+    plain = replace(model.rope, theta=10_000.0, scaling=None)
     return TrainConfig(
-        model=model,
+        model=replace(model, rope=plain, context=4096),
         tokens=1_800_000_000_000,
         data=DataConfig(length=4096),
         batch=BatchConfig(sequences=batch),
         optimiser=OptimiserConfig(lr=lr),
         schedule=V1_THIRDS,
         checkpointing=True,
+    )
+
+
+def deepseek_coder_16k(size: str, lr: float) -> TrainConfig:
+    """The stage of 16K tokens: 1,000 steps of 512 sequences at the last rate (§3.6)."""
+    model = models.MODELS[f"deepseek-coder-{size}"]()
+    config = long_context(model, 16_384, 1000, before=4096)
+    return replace(
+        config,
+        tokens=1000 * 512 * 16_384,
+        batch=BatchConfig(sequences=512, micro=1),
+        optimiser=OptimiserConfig(lr=0.1 * lr),
+        schedule=ScheduleConfig(shape="stable_decay", warmup_steps=0, final=1.0),
     )
 
 
@@ -128,7 +152,7 @@ def deepseek_v2_lite() -> TrainConfig:
     return TrainConfig(
         model=replace(model, rope=plain, context=4096),
         tokens=5_700_000_000_000,
-        data=DataConfig(length=4096),
+        data=DataConfig(length=4096, fim=NO_HOLES),
         batch=BatchConfig(sequences=4608),
         optimiser=OptimiserConfig(lr=4.2e-4),
         schedule=ScheduleConfig(shape="multi_step", at=(0.8, 0.9)),
@@ -144,7 +168,7 @@ def deepseek_v2() -> TrainConfig:
     return TrainConfig(
         model=replace(model, rope=plain, context=4096),
         tokens=8_100_000_000_000,
-        data=DataConfig(length=4096),
+        data=DataConfig(length=4096, fim=NO_HOLES),
         batch=BatchConfig(sequences=9216, first=2304, ramp_tokens=225_000_000_000),
         optimiser=OptimiserConfig(lr=2.4e-4),
         schedule=ScheduleConfig(shape="multi_step", at=(0.6, 0.9)),
@@ -153,9 +177,17 @@ def deepseek_v2() -> TrainConfig:
     )
 
 
-def coder_v2(base: TrainConfig) -> TrainConfig:
-    """DeepSeek-Coder-V2 §3: 6T further tokens from a V2 checkpoint, cosine to a tenth."""
-    return replace(base, tokens=6_000_000_000_000, schedule=ScheduleConfig(shape="cosine"))
+def coder_v2(base: TrainConfig, *, fim: float) -> TrainConfig:
+    """DeepSeek-Coder-V2 §3: 6T further tokens from a V2 checkpoint, cosine to a tenth.
+
+    Holes only in the 16B model (§3.1).
+    """
+    return replace(
+        base,
+        tokens=6_000_000_000_000,
+        data=replace(base.data, fim=FimConfig(rate=fim)),
+        schedule=ScheduleConfig(shape="cosine"),
+    )
 
 
 def extended(model: ModelConfig, context: int) -> ModelConfig:
@@ -226,10 +258,16 @@ RUNS: Mapping[str, Callable[[], TrainConfig]] = {
     "deepseek-coder-1.3b": lambda: deepseek_coder("1.3b", 1024, 5.3e-4),
     "deepseek-coder-6.7b": lambda: deepseek_coder("6.7b", 2304, 4.2e-4),
     "deepseek-coder-33b": lambda: deepseek_coder("33b", 3840, 3.5e-4),
+    "deepseek-coder-1.3b-16k": lambda: deepseek_coder_16k("1.3b", 5.3e-4),
+    "deepseek-coder-6.7b-16k": lambda: deepseek_coder_16k("6.7b", 4.2e-4),
+    "deepseek-coder-33b-16k": lambda: deepseek_coder_16k("33b", 3.5e-4),
     "deepseek-v2-lite": deepseek_v2_lite,
     "deepseek-v2": deepseek_v2,
-    "deepseek-coder-v2-lite": lambda: coder_v2(deepseek_v2_lite()),
-    "deepseek-coder-v2": lambda: coder_v2(deepseek_v2()),
+    "deepseek-coder-v2-lite": lambda: coder_v2(deepseek_v2_lite(), fim=0.5),
+    "deepseek-coder-v2": lambda: coder_v2(deepseek_v2(), fim=0.0),
     "deepseek-coder-v2-lite-32k": lambda: lite_long(32_768, 1152),
     "deepseek-coder-v2-lite-128k": lambda: lite_long(131_072, 288),
 }
+CONTINUED = frozenset(
+    name for name in RUNS if name.startswith("deepseek-coder-v2") or name.endswith("-16k")
+)  # runs that go on from weights of an earlier one

@@ -74,9 +74,10 @@ def pretrain(
     RUN/final is a Hugging Face folder. Stopped or killed, a run goes on exactly where it was. Over
     several processes: torchrun --nproc-per-node 4 -m midfill.cli train pretrain ...
     """
-    from midfill.terminal.train_run import pretraining, train
+    from midfill.terminal.train_run import pretraining, told_once, train
 
-    return train(pretraining(recipe, start, options, seed), json=json, quiet=quiet)
+    with told_once():
+        return train(pretraining(recipe, start, options, seed), json=json, quiet=quiet)
 
 
 @app.command("long-context")
@@ -100,10 +101,11 @@ def long_context(
 
     Long documents are drawn more often than they come.
     """
-    from midfill.terminal.train_run import extending, train
+    from midfill.terminal.train_run import extending, told_once, train
 
-    wanted = extending(start, length, context, steps, options, seed)
-    return train(wanted, json=json, quiet=quiet)
+    with told_once():
+        wanted = extending(start, length, context, steps, options, seed)
+        return train(wanted, json=json, quiet=quiet)
 
 
 @app.command()

@@ -1,9 +1,10 @@
 """`midfill train`: from what was typed to a run, what is shown of it, and its report."""
 
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from midfill.config.model import ModelConfig
 from midfill.config.override import with_values
 from midfill.config.train import SourceConfig, TrainConfig
 from midfill.errors import ConfigError
-from midfill.recipes.runs import RUNS, extended, long_context
+from midfill.recipes.runs import CONTINUED, RUNS, extended, long_context
 from midfill.terminal import show
 from midfill.tokenizer.tokenizer import Tokenizer
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 BUILT = ("shards", "index.json")  # one of them is in a folder of shards
 EVERY = 20.0  # seconds between lines, where there is no terminal
 STOPPED = 130
+SEVERAL = os.environ.get("WORLD_SIZE", "1") != "1"  # processes, as torchrun says
+TELLING = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +50,23 @@ def pretraining(
             fix="--recipe tiny",
         )
     config = RUNS[recipe]()
+    if start is None and recipe in CONTINUED:
+        raise ConfigError(
+            f"{recipe} goes on from weights that exist",
+            why="it is a later stage of a training, and would begin with new ones",
+            fix="--start MODEL, the checkpoint of the stage before",
+        )
     if start is not None:
-        model = _model_of(start)
-        length = min(config.data.length, model.context)
-        config = replace(config, model=model, data=replace(config.data, length=length))
+        config = _of_model(config, _model_of(start))
     return _new(config, start, options, seed)
+
+
+def _of_model(config: TrainConfig, model: ModelConfig) -> TrainConfig:
+    """The run for another network; for the recipe's own it keeps its rotary embedding."""
+    if dict(model.tensors()) == dict(config.model.tensors()):
+        return config
+    length = min(config.data.length, model.context)
+    return replace(config, model=model, data=replace(config.data, length=length))
 
 
 def extending(
@@ -73,7 +88,8 @@ def extending(
         )
     model = _model_of(start)
     longer = extended(model, max(context or length, length))
-    return _new(long_context(longer, length, steps, before=model.context), start, options, seed)
+    stage = long_context(longer, length, steps, before=model.context)
+    return _of_steps(_new(stage, start, options, seed), steps, options.settings or ())
 
 
 def _new(config: TrainConfig, start: str | None, options: "Options", seed: int | None) -> Wanted:
@@ -94,12 +110,37 @@ def _new(config: TrainConfig, start: str | None, options: "Options", seed: int |
         replace(given, weight=given.weight * like.weight, least_tokens=like.least_tokens)
         for given in shards
         for like in config.data.sources or (SourceConfig(path=""),)
+        if _has(given, like.least_tokens)
     )
-    config = replace(config, data=replace(config.data, sources=sources), start=start)
+    config = replace(config, data=replace(config.data, sources=sources), start=_place_of(start))
     if seed is not None:
         config = replace(config, seed=seed)
     config = with_values(config, options.settings or ())
     return Wanted(config=config, folder=options.out, device=options.device, track=options.track)
+
+
+def _has(shards: SourceConfig, least_tokens: int) -> bool:
+    """Whether some document is so long; where none is, long ones cannot be drawn more often."""
+    if not least_tokens:
+        return True
+    from midfill.corpus.shards import TokenShards
+    from midfill.train.data.documents import Documents
+
+    documents = Documents(TokenShards.open(Path(shards.path)), "train")
+    if len(documents) and int(documents.tokens.max()) >= least_tokens:
+        return True
+    show.note(f"{shards.path} has no document of {least_tokens:,} tokens: none is drawn more often")
+    return False
+
+
+def _of_steps(wanted: Wanted, steps: int, settings: Sequence[str]) -> Wanted:
+    """With the tokens of so many steps, whatever batch and length were set, if tokens were not."""
+    config = wanted.config
+    assert config is not None
+    if any(setting.startswith("tokens=") for setting in settings):
+        return wanted
+    tokens = steps * config.batch.sequences * config.data.length
+    return replace(wanted, config=replace(config, tokens=tokens))
 
 
 def _resumed(options: "Options", others: Mapping[str, object]) -> Wanted:
@@ -120,7 +161,7 @@ def train(wanted: Wanted, *, json: bool, quiet: bool) -> int:
     from midfill.engine.load import pick_device
     from midfill.train.build import fitted, new_run, open_run, read_config, write_final
     from midfill.train.log import open_tracker
-    from midfill.train.parallel.ranks import join
+    from midfill.train.parallel.ranks import join, leave
 
     ranks, folder = join(pick_device(wanted.device)), wanted.folder
     if wanted.config is None:
@@ -129,13 +170,14 @@ def train(wanted: Wanted, *, json: bool, quiet: bool) -> int:
         tokenizer = _tokenizer_of(wanted.config)
         config = fitted(wanted.config, tokenizer)
         new_run(config, folder, tokenizer, ranks)
-    line = _Line(quiet=quiet or not ranks.first)
+    line = Line(quiet=quiet or not ranks.first)
     tracker = open_tracker(wanted.track, folder, as_data(config)) if ranks.first else None
     run = open_run(config, folder, ranks, tracker=tracker, watch=line)
     with closing(run.log):
         ended = run.train()
     line.end()
     final = None if ended.stopped else write_final(run)
+    leave()
     result = {
         "run": str(folder),
         "step": ended.step,
@@ -145,6 +187,21 @@ def train(wanted: Wanted, *, json: bool, quiet: bool) -> int:
         "final": None if final is None else str(final),
     }
     return _told(result, json=json, quiet=quiet) if ranks.first else 0
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Of the processes that torchrun started only the first that fails says why."""
+    try:
+        yield
+    except Exception:
+        if SEVERAL:
+            from midfill.train.parallel.ranks import first_to_fail
+
+            if not first_to_fail():
+                time.sleep(TELLING)  # an end of this one would end the one that tells
+                sys.exit(1)
+        raise
 
 
 def report(run: Path, beside: Sequence[Path], *, json: bool, quiet: bool) -> int:
@@ -159,6 +216,13 @@ def report(run: Path, beside: Sequence[Path], *, json: bool, quiet: bool) -> int
     return 0
 
 
+def _place_of(start: str | None) -> str | None:
+    """Where the weights of a path or a name lie: `run.json` then needs no network."""
+    from midfill.hub import resolve
+
+    return None if start is None else str(resolve(start))
+
+
 def _model_of(start: str) -> ModelConfig:
     from midfill.hub import resolve
     from midfill.model.checkpoint import open_checkpoint
@@ -169,11 +233,10 @@ def _model_of(start: str) -> ModelConfig:
 def _tokenizer_of(config: TrainConfig) -> Tokenizer:
     """The checkpoint's, or where there is none that of the first source's tokens."""
     from midfill.corpus.shards import TokenShards
-    from midfill.hub import resolve
     from midfill.model.checkpoint import open_checkpoint
 
     if config.start is not None:
-        return open_checkpoint(resolve(config.start)).tokenizer()
+        return open_checkpoint(Path(config.start)).tokenizer()
     shards = TokenShards.open(Path(config.data.sources[0].path))
     return Tokenizer.from_folder(shards.folder.parent / "tokenizer")
 
@@ -195,6 +258,12 @@ def _built(sources: Path, out: Path) -> Path:
     """The default corpus of a folder of sources, without holes: training makes new ones."""
     from midfill.terminal.corpus_build import Wanted, build_corpus
 
+    if SEVERAL:
+        raise ConfigError(
+            f"{sources} holds no token shards",
+            why="several processes do not build a corpus",
+            fix=f"midfill corpus build {sources} --out corpus --set shards.fim.rate=0",
+        )
     corpus = out.with_name(f"{out.name}-corpus-{sources.resolve().name}")
     wanted = Wanted(config=str(sources), out=corpus, settings=("shards.fim.rate=0",))
     show.note(f"building a corpus of {sources} in {corpus}")
@@ -213,7 +282,7 @@ def _told(result: Mapping[str, Any], *, json: bool, quiet: bool) -> int:
     return STOPPED if result["stopped"] else 0
 
 
-class _Line:
+class Line:
     """The progress of a run on stderr: one line that changes, or one every so often."""
 
     def __init__(self, *, quiet: bool) -> None:
@@ -223,6 +292,7 @@ class _Line:
         self._held_out = ""
 
     def __call__(self, event: Mapping[str, Any]) -> None:
+        """Show an event of the log, if it is time for it."""
         if self._quiet:
             return
         if event["kind"] == "evaluation":

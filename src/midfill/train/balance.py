@@ -208,11 +208,12 @@ def layer_load(counts: Int[Tensor, " E"], dropped: int = 0) -> LayerLoad:
 
 
 def add_bias(network: nn.Module) -> None:
-    """Give every router a bias of zeros, before a checkpoint that has one is loaded."""
+    """Give every router that has none a bias of zeros."""
     for router in routers(network).values():
-        router.e_score_correction_bias = torch.zeros(
-            router.config.experts, device=router.weight.device
-        )
+        if router.e_score_correction_bias is None:
+            router.e_score_correction_bias = torch.zeros(
+                router.config.experts, device=router.weight.device
+            )
 
 
 @torch.no_grad()

@@ -17,16 +17,17 @@ from midfill.config.train import TrainConfig
 from midfill.corpus.whole import write_json
 from midfill.errors import ConfigError, ResourceError, TrainError
 from midfill.model.checkpoint import load_network, open_checkpoint
-from midfill.model.convert import save_hf
+from midfill.model.convert import tensor_of, write_folder
 from midfill.model.transformer import Transformer
-from midfill.model.weights import DTYPES
 from midfill.tokenizer.tokenizer import Tokenizer
 from midfill.train.baseline import MOST_TOKENS, Grams
+from midfill.train.checkpoint import Checkpoints
 from midfill.train.data import Data
 from midfill.train.init import initialise
 from midfill.train.log import Log, Tracker
+from midfill.train.parallel.pieces import whole_state
 from midfill.train.parallel.ranks import Ranks
-from midfill.train.run import Run, Watch
+from midfill.train.run import CHECKPOINTS, Run, Watch
 from midfill.train.throughput import flops_per_token, measured_peak
 
 RUN, TOKENIZER, FINAL = "run.json", "tokenizer", "final"
@@ -45,6 +46,8 @@ def fitted(config: TrainConfig, tokenizer: Tokenizer) -> TrainConfig:
             why=f"{config.start} was trained with another one",
             fix="build the corpus with the model's tokenizer: --set shards.tokenizer.path=MODEL",
         )
+    if config.balance.bias_rate and model.moe is not None:
+        model = replace(model, moe=replace(model.moe, choice_bias=True))
     eos = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
     return replace(config, model=replace(model, bos=tokenizer.bos_id, eos=eos))
 
@@ -86,7 +89,9 @@ def open_run(
     """The run in a folder that `new_run` made, ready to train."""
     tokenizer = Tokenizer.from_folder(folder / TOKENIZER)
     data = Data.open(config.data, config.batch, config.seed, tokenizer)
-    network = _network(config, ranks.device)
+    kept = Checkpoints(folder / CHECKPOINTS, config.keep.last, ranks).steps()
+    begun = replace(config, start=None) if kept else config  # its checkpoint has all weights
+    network = _network(begun, ranks.device)
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     peak = measured_peak(ranks.device, dtype) * ranks.world
     flops = flops_per_token(config.model, config.data.length)
@@ -112,12 +117,15 @@ def open_run(
 def write_final(run: Run) -> Path:
     """Write RUN/final, whole or not at all: a Hugging Face folder with its tokenizer."""
     target = run.folder / FINAL
-    part = target.with_name(f".{FINAL}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    save_hf(run.network.to(DTYPES[run.config.model.dtype]), part)
-    run.tokenizer.save(part)
-    shutil.rmtree(target, ignore_errors=True)
-    part.replace(target)
+    state = whole_state(run.network)
+    if run.ranks.first:
+        part = target.with_name(f".{FINAL}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        write_folder(part, run.config.model, lambda name: tensor_of(state, name))
+        run.tokenizer.save(part)
+        shutil.rmtree(target, ignore_errors=True)
+        part.replace(target)
+    run.ranks.barrier()
     return target
 
 
@@ -127,8 +135,10 @@ def _network(config: TrainConfig, device: torch.device) -> Transformer:
         network = new_network(config.model, config.init_std, config.seed)
     else:
         checkpoint = open_checkpoint(Path(config.start))
-        found = replace(checkpoint, config=_with_weights_of(checkpoint.config, config.model))
-        network = load_network(found, torch.float32).requires_grad_(True)
+        stored = _with_weights_of(checkpoint.config, config.model)
+        network = load_network(replace(checkpoint, config=stored), torch.float32)
+        network.config = config.model
+        network.requires_grad_(True)
     return network.to(device)
 
 
@@ -144,7 +154,12 @@ def new_network(config: ModelConfig, std: float, seed: int) -> Transformer:
 
 
 def _with_weights_of(stored: ModelConfig, wanted: ModelConfig) -> ModelConfig:
-    """`wanted`, which may differ from the checkpoint in what is no weight. Raises ConfigError."""
+    """`wanted`, which may differ from the checkpoint in what is no weight. Raises ConfigError.
+
+    A bias on the choice of experts may be new: it is left out, and begins with zeros.
+    """
+    if wanted.moe is not None and stored.moe is not None and not stored.moe.choice_bias:
+        wanted = replace(wanted, moe=replace(wanted.moe, choice_bias=False))
     if dict(stored.tensors()) != dict(wanted.tensors()):
         raise ConfigError(
             "the configuration is of another network than the checkpoint",

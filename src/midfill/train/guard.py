@@ -6,7 +6,7 @@ one is what its reader would have wanted to know.
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from midfill.config.train import GuardConfig
 from midfill.errors import TrainError
+from midfill.train.parallel.pieces import local
 
 
 @dataclass(slots=True)
@@ -80,21 +81,33 @@ def watching(network: nn.Module) -> Iterator[list[str]]:
             hook.remove()
 
 
-def where(network: nn.Module, found: Iterable[str]) -> str:
-    """Which numbers are none: weights, then outputs, then gradients; the first of each."""
+def where(
+    network: nn.Module,
+    found: Iterable[str],
+    together: Callable[[Iterable[str]], list[str]] = list,
+) -> str:
+    """Which numbers are none: weights, then outputs, then gradients; the first of each.
+
+    `together` joins what several processes found.
+    """
     named = list(network.named_parameters())
-    weights = [name for name, p in named if not torch.isfinite(p).all()]
-    gradients = [n for n, p in named if p.grad is not None and not torch.isfinite(p.grad).all()]
+    weights = [name for name, p in named if _broken(p)]
+    gradients = [name for name, p in named if p.grad is not None and _broken(p.grad)]
     told = [
         f"{kind} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
         for kind, names in (
-            ("the weight", weights),
-            ("the output of", list(found)),
-            ("the gradient of", gradients),
+            ("the weight", together(weights)),
+            ("the output of", together(found)),
+            ("the gradient of", together(gradients)),
         )
         if names
     ]
     return "; ".join(told) or "only the loss"
+
+
+def _broken(tensor: Tensor) -> bool:
+    """Whether a number is none in the piece of this process."""
+    return not bool(torch.isfinite(local(tensor)).all())
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:

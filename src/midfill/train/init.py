@@ -10,7 +10,9 @@ from midfill.model.transformer import Transformer
 
 @torch.no_grad()
 def initialise(network: Transformer, std: float, seed: int) -> None:
-    """Fill all parameters; the same numbers on any device and any number of processes."""
+    """Fill everything; the same numbers on any device and any number of processes."""
+    for buffer in network.buffers():
+        buffer.zero_()
     for name, parameter in network.named_parameters():
         if name.endswith("bias"):
             parameter.zero_()

@@ -3,8 +3,7 @@
 Shapes: B sequences, S tokens, D residual, W vocabulary, M targets of all sequences.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -13,15 +12,15 @@ from torch import Tensor
 from midfill.kernels.autocast import product_dtype
 
 IGNORED = -100  # a target that is none
-CHUNK = 512  # rows of logits held at once
+CHUNK = 1024  # rows of logits held at once
+CACHED = 32  # of them in float32 on a processor: what its cache holds
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(NamedTuple):
     """A sum and not a mean, so that micro-batches and processes can divide by the targets of all."""
 
     total: Float[Tensor, ""]  # nats
-    count: Int[Tensor, ""]  # targets that were not ignored
+    targets: Int[Tensor, ""]  # how many were not ignored
 
 
 def cross_entropy(
@@ -44,6 +43,19 @@ def cross_entropy(
     return Loss(total, kept.sum())
 
 
+def _softmax_(
+    scores: Float[Tensor, "M W"], targets: Int[Tensor, "M 1"], sums: torch.dtype
+) -> Float[Tensor, ""]:
+    """The cross-entropies' sum; their gradient takes the place of the scores."""
+    wide = scores.to(sums)
+    largest, wanted = wide.amax(1, keepdim=True), wide.gather(1, targets)
+    wide.sub_(largest).exp_()
+    norm = wide.sum(1, keepdim=True)
+    wide.div_(norm).scatter_add_(1, targets, -torch.ones_like(norm))
+    scores.copy_(wide)
+    return (norm.log() + largest - wanted).sum()
+
+
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """The sum of cross-entropies [] of rows [M, D] against head [W, D]."""
 
@@ -57,16 +69,16 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         sums = torch.promote_types(dtype, torch.float32)
         total = rows.new_zeros((), dtype=sums)
         grad_rows, grad_head = torch.empty_like(rows), torch.zeros_like(head, dtype=sums)
+        cached = chunk if rows.is_cuda else CACHED
+        space = rows.new_empty(min(chunk, len(rows)), len(head))  # large ones are slow to come by
         parts = zip(rows.split(chunk), wanted.split(chunk), grad_rows.split(chunk), strict=True)
         for part, targets, grad in parts:
-            scores = torch.log_softmax((part @ head.T), dim=1, dtype=sums)
-            total -= scores.gather(1, targets[:, None]).sum()
+            scores = torch.mm(part, head.T, out=space[: len(part)])
+            for some, ids in zip(scores.split(cached), targets.split(cached), strict=True):
+                total += _softmax_(some, ids[:, None], sums)
             if with_gradient:
-                probabilities = scores.exp_()
-                probabilities[torch.arange(len(targets)), targets] -= 1
-                slope = probabilities.to(dtype)
-                torch.mm(slope, head, out=grad)
-                grad_head += slope.T @ part
+                torch.mm(scores, head, out=grad)
+                grad_head += scores.T @ part
         if with_gradient:
             ctx.save_for_backward(grad_rows, grad_head)
         return total

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import AdamW, Optimizer
 
 from midfill.config.train import OptimiserConfig
 from midfill.model.moe import Experts, Router
 from midfill.model.transformer import Transformer
+from midfill.train.parallel.pieces import by_mesh, local, norm_of, piece_of, whole_matrices
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of Newton-Schulz: steep at zero, so that five steps do
 NEWTON_SCHULZ_STEPS = 5
@@ -105,10 +106,12 @@ def clip(parameters: Iterable[Tensor], most: float) -> Float[Tensor, ""]:
 
     A norm that is not finite leaves gradients that are not: look at it before the step.
     """
-    parameters = [p for p in parameters if p.grad is not None]
-    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+    sets = by_mesh(p for p in parameters if p.grad is not None)
+    norms = [norm_of([p.grad for p in one if p.grad is not None]) for one in sets]
+    norm = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
     if most > 0:
-        clip_grads_with_norm_(parameters, most, norm)
+        for one in sets:
+            clip_grads_with_norm_(one, most, norm)
     return norm
 
 
@@ -142,14 +145,15 @@ class Muon(Optimizer):
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(grad)
-        momentum: Tensor = state["momentum_buffer"]
-        momentum.lerp_(grad, 1 - group["momentum"])
-        ahead = grad.lerp(momentum, group["momentum"])
-        matrices = ahead.unflatten(-2, (group["parts"], -1))
-        rows, cols = matrices.shape[-2:]
-        direction = orthogonal(matrices).flatten(-3, -2).to(parameter.dtype)
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(direction, alpha=-group["lr"] * max(1.0, rows / cols) ** 0.5)
+        momentum, slope = local(state["momentum_buffer"]), local(grad)
+        momentum.lerp_(slope, 1 - group["momentum"])
+        ahead = whole_matrices(slope.lerp(momentum, group["momentum"]), grad)
+        ahead = ahead.unflatten(-2, (group["parts"], -1))
+        rows, cols = ahead.shape[-2:]
+        direction = piece_of(orthogonal(ahead).flatten(-3, -2).to(parameter.dtype), grad)
+        moved = local(parameter)
+        moved.mul_(1 - group["lr"] * group["weight_decay"])
+        moved.add_(direction, alpha=-group["lr"] * max(1.0, rows / cols) ** 0.5)
 
 
 def orthogonal(

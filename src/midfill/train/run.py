@@ -10,7 +10,8 @@ RUN/final/           the result, a Hugging Face folder; written last
 import math
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,10 +32,13 @@ from midfill.train.log import Log
 from midfill.train.objective import prepare
 from midfill.train.optimiser import Optimisers
 from midfill.train.parallel.ranks import Ranks
+from midfill.train.parallel.spread import spread
 from midfill.train.samples import samples
 from midfill.train.schedule import Fall
 from midfill.train.step import Figures, Stepper, evaluate
 
+CHECKPOINTS = "checkpoints"
+PACES, FEWEST_PACES = 32, 4  # steps from which the speed of a run by the clock is told
 Watch = Callable[[Mapping[str, Any]], None]  # gets every event of the log
 
 
@@ -66,6 +70,12 @@ class Run:
         watch: Watch,
     ) -> None:
         """`flops` for each token; `peak`: what the machines of all processes could do a second."""
+        if data.sequences_at(0) < ranks.world:
+            raise ConfigError(
+                f"{data.sequences_at(0)} sequences cannot be shared by {ranks.world} processes",
+                why="each needs one in every step",
+                fix="set batch.sequences and batch.first higher, or start fewer processes",
+            )
         self.config, self.folder, self.network, self.data = config, folder, network, data
         self.tokenizer, self.ranks, self.log, self._watch = tokenizer, ranks, log, watch
         self._flops, self._peak = flops, peak
@@ -73,22 +83,18 @@ class Run:
         padding = [0] * (config.model.vocab - len(bytes_))
         self._token_bytes = torch.tensor(bytes_ + padding, device=ranks.device)
         self._objective = prepare(network, config)
+        spread(self._objective, config.parallel, ranks)
         self._optimisers = Optimisers(network, config.optimiser)
         balance = Balance(network, config.model.moe, config.balance, config.seed)
         self._stepper = Stepper(
             config, self._objective, self._optimisers, balance, self._token_bytes, ranks
         )
-        self._checkpoints = Checkpoints(folder / "checkpoints", config.keep.last, ranks)
+        self._checkpoints = Checkpoints(folder / CHECKPOINTS, config.keep.last, ranks)
         self._steps = data.steps(config.tokens)
         self._fall: Fall | None = None
         self._seconds = 0.0  # of training, over all sittings
+        self._paces: deque[float] = deque(maxlen=PACES)  # seconds from step to step, the last ones
         self._held_out = data.held_out(config.keep.evaluate_sequences, config.data.length)
-        if data.sequences_at(0) < ranks.world:
-            raise ConfigError(
-                f"{data.sequences_at(0)} sequences cannot be shared by {ranks.world} processes",
-                why="each needs one in every step",
-                fix="set batch.sequences and batch.first higher, or start fewer processes",
-            )
 
     @property
     def steps(self) -> int:
@@ -99,7 +105,7 @@ class Run:
         """Go back to the last checkpoint; return the step to take next."""
         found = self._checkpoints.steps()
         if not found:
-            self.log.resume(0)
+            self._forget(0)
             return 0
         state = self._checkpoints.load(found[-1], self.network, self._optimisers)
         if state["fingerprint"] != self.data.fingerprint:
@@ -111,7 +117,7 @@ class Run:
         self._fall = None if state["fall"] is None else Fall(**state["fall"])
         self._seconds = state["seconds"]
         self._stepper.guard.restore(state["guard"])
-        self.log.resume(found[-1])
+        self._forget(found[-1])
         self._note(found[-1], f"resumed on {self.ranks.world} processes")
         return found[-1]
 
@@ -122,13 +128,16 @@ class Run:
         before, begun = self._seconds, time.perf_counter()
         saved = begun
         with _signals() as stop, closing(self._batches(step)) as batches:
-            while not self._over(step) and not stop:
+            while not self._over(step) and not self._asked(stop):
                 start = time.perf_counter()
-                figures = self._step(step, next(batches))
+                share = self._share(step)
+                figures = self._step(step, next(batches), share)
                 step += 1
                 now = time.perf_counter()
+                if self._seconds > before:  # not the first step: it waited for data
+                    self._paces.append(before + now - begun - self._seconds)
                 self._seconds = before + now - begun
-                self._tell(step, figures, now - start)
+                self._tell(step, figures, share, now - start)
                 self._look(step)
                 if self._due(step, now - saved):
                     self._save(step)
@@ -143,31 +152,37 @@ class Run:
             for _, batch in steps:
                 yield batch
 
+    def _asked(self, stop: Sequence[int]) -> bool:
+        """Whether any process was asked to end: then all do, behind the same step."""
+        return bool(self.ranks.sum(torch.tensor(len(stop), device=self.ranks.device)))
+
     def _over(self, step: int) -> bool:
         by_clock = self.config.schedule.minutes is not None and self._fall is None
         return not by_clock and step >= self.steps
 
-    def _step(self, step: int, batch: Batch) -> Figures:
+    def _step(self, step: int, batch: Batch, share: float) -> Figures:
         data, ranks = self.data, self.ranks
         before, sequences = data.sequences_before(step), data.sequences_at(step)
         first = before + sequences * ranks.rank // ranks.world
-        return self._stepper.step(batch, first, sequences, self._share(step))
+        return self._stepper.step(batch, first, sequences, share)
 
     def _share(self, step: int) -> float:
         """The share of the peak rate; by the clock, decides when the fall begins."""
         config = self.config.schedule
         if config.minutes is not None and self._fall is None and step:
             used = self.ranks.agree(self._seconds)
+            pace = self.ranks.agree(sum(self._paces) / max(len(self._paces), 1))
             left = 60 * config.minutes - used
-            self._fall = schedule.decide_fall(
-                config, step, used=used, left=left, step_seconds=used / step
-            )
+            if len(self._paces) >= FEWEST_PACES or left <= 0:
+                self._fall = schedule.decide_fall(
+                    config, step, used=used, left=left, step_seconds=pace or used / step
+                )
         done = self.data.sequences_before(step) * self.config.data.length / self.config.tokens
         return schedule.share(config, step, self._steps, done=done, fall=self._fall)
 
     # ----------------------------------------------------------------------------- what is told
 
-    def _tell(self, step: int, figures: Figures, seconds: float) -> None:
+    def _tell(self, step: int, figures: Figures, share: float, seconds: float) -> None:
         tokens = self.data.sequences_at(step - 1) * self.config.data.length
         speed = tokens / seconds
         self._write(
@@ -177,8 +192,8 @@ class Run:
                 "tokens": self.data.sequences_before(step) * self.config.data.length,
                 "loss": figures.loss,
                 "bits_per_byte": figures.bits_per_byte,
-                "lr": self._share(step - 1) * self.config.optimiser.lr,
-                "share": self._share(step - 1),
+                "lr": share * self.config.optimiser.lr,
+                "share": share,
                 "grad_norm": figures.grad_norm,
                 "left_out": figures.left_out,
                 "seconds": self._seconds,
@@ -213,6 +228,11 @@ class Run:
         """What the network writes now: only where one process holds all of it."""
         if self.ranks.world == 1 and self._held_out:
             yield from samples(self.network, self.tokenizer, self._held_out[0])
+
+    def _forget(self, step: int) -> None:
+        """Take out of the log what is behind `step`."""
+        if self.ranks.first:
+            self.log.resume(step)
 
     def _note(self, step: int, text: str) -> None:
         self._write("note", step, {"text": text})

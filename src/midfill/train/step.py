@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -99,7 +100,7 @@ class Stepper:
             nats, expert = self._forward(part, sequences)
             (nats / targets + expert).backward()
             sums += torch.stack([nats.detach().double(), expert.detach().double()])
-        norm = float(self._optimisers.clip())
+        norm = self._ranks.agree(float(self._optimisers.clip()))
         total, expert = self._ranks.sum(sums).tolist()
         if not math.isfinite(total) or not math.isfinite(norm):
             raise self._not_finite(parts, sequences)
@@ -137,7 +138,7 @@ class Stepper:
                 self._forward(part, sequences)
         return TrainError(
             "the loss or a gradient is no finite number",
-            why=guard.where(network, found),
+            why=guard.where(network, found, self._ranks.together),
             fix="go on from the last checkpoint with a lower optimiser.lr or a longer warm-up; "
             "--set precision=float32 tells whether rounding is to blame",
         )
@@ -155,20 +156,26 @@ def evaluate(
     objective.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=ranks.device)
     for batch in batches:
-        mine = slice(
-            len(batch.tokens) * ranks.rank // ranks.world,
-            len(batch.tokens) * (ranks.rank + 1) // ranks.world,
-        )
-        part = Batch(
-            tokens=batch.tokens[mine],
-            targets=batch.targets[mine],
-            documents=batch.documents[mine],
-            sources=batch.sources[mine],
-        )
-        for micro in micro_batches(part, 0, 1, ranks.device):
+        for micro in micro_batches(_part(batch, ranks), 0, 1, ranks.device):
             with autocast(config, ranks.device):
                 loss = objective(micro.tokens, micro.targets, micro.documents)
             kept = micro.targets[micro.targets != IGNORED]
-            sums += torch.stack([loss.total, loss.count, token_bytes[kept].sum()]).double()
+            sums += torch.stack([loss.total, loss.targets, token_bytes[kept].sum()]).double()
     nats, targets, bytes_ = ranks.sum(sums).tolist()
     return nats / max(targets, 1), nats / math.log(2) / max(bytes_, 1)
+
+
+def _part(batch: Batch, ranks: Ranks) -> Batch:
+    """This process's share of a batch, or where that is empty a sequence without targets.
+
+    All processes must pass the network together, because each holds a piece of it.
+    """
+    first, last = (len(batch.tokens) * rank // ranks.world for rank in (ranks.rank, ranks.rank + 1))
+    mine = slice(first, max(last, first + 1))
+    targets = batch.targets[mine]
+    return Batch(
+        tokens=batch.tokens[mine],
+        targets=targets if last > first else np.full_like(targets, IGNORED),
+        documents=batch.documents[mine],
+        sources=batch.sources[mine],
+    )

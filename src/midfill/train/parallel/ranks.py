@@ -1,13 +1,17 @@
 """The processes of a run, as torchrun started them: one where it did not."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 CPU = torch.device("cpu")
+PATIENCE = timedelta(seconds=10)  # with torchrun, where a process fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,14 @@ class Ranks:
         dist.broadcast(shared, 0)
         return float(shared)
 
+    def together(self, names: Iterable[str]) -> list[str]:
+        """What all processes name, each name once."""
+        if self.world == 1:
+            return list(names)
+        lists: list[list[str]] = [[] for _ in range(self.world)]
+        dist.all_gather_object(lists, list(names))
+        return list(dict.fromkeys(name for one in lists for name in one))
+
 
 def join(device: str = "cpu") -> Ranks:
     """Join the processes that torchrun started, or be the only one."""
@@ -53,3 +65,18 @@ def join(device: str = "cpu") -> Ranks:
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
     return Ranks(rank, world, where)
+
+
+def leave() -> None:
+    """End what `join` began."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def first_to_fail() -> bool:
+    """Whether no other process of this run asked before: that one says why the run ends."""
+    try:
+        store = next(rendezvous("env://", timeout=PATIENCE))[0]
+        return store.add("midfill/failed", 1) == 1
+    except (OSError, RuntimeError, ValueError):  # nobody can be asked
+        return True
