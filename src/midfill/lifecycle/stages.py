@@ -26,7 +26,7 @@ from midfill.hub.rows import data_folder
 from midfill.lifecycle.plan import Plan
 from midfill.lifecycle.snippets import SNIPPETS
 from midfill.tokenizer.tokenizer import Tokenizer
-from midfill.train.build import RUN, fitted, new_run, open_run, write_final
+from midfill.train.build import RUN, fitted, new_run, open_run, read_config, write_final
 from midfill.train.log import read
 from midfill.train.parallel.ranks import Ranks
 from midfill.train.run import Watch
@@ -66,7 +66,9 @@ def write_snippets(folder: Path, tokenizer: Tokenizer) -> None:
 def train(config: TrainConfig, folder: Path, tokenizer: Path, watch: Watch) -> Result:
     """One run to its end; goes on where it was ended. What it reached beside counting n-grams."""
     ranks = Ranks()
-    if not (folder / RUN).exists():
+    if (folder / RUN).exists():
+        config = read_config(folder)
+    else:
         vocabulary = Tokenizer.from_folder(tokenizer)
         config = fitted(config, vocabulary)
         new_run(config, folder, vocabulary, ranks)
