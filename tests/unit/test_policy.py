@@ -10,19 +10,19 @@ import sysconfig
 import tomllib
 from itertools import chain
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+
+from midfill.corpus.sources.indexes import npm_registry, pip_indexes
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "midfill"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
 
-# The workplace of whoever wrote a file, and package-index hosts: pip's configuration knows those.
-BANNED = re.compile(
-    r"(?<![\w.])/wor[k]/|/tmp/\w|\.librar[y]|//\S*(?:p[y]pi|pythonhosted|n[p]mjs)\.|[-_]index[-_]url\b",
-    re.IGNORECASE,
-)
+# Scratch files, and options that name a package index: pip's configuration knows it.
+BANNED = r"/tmp/\w|[-_]index[-_]url\b"
 
 
 def run(*command: str | Path, timeout: float = 50) -> subprocess.CompletedProcess[str]:
@@ -144,7 +144,20 @@ def test_the_extension_is_there_where_it_can_be_built():
     )
 
 
+def of_this_machine() -> list[str]:
+    """Folders around the checkout, and the hosts that packages come from here: nothing to commit."""
+    around = [ROOT.parent, Path.home()]
+    folders = [f"{path}/" for path in around if path != Path(path.anchor)]
+    hidden = [path.name for path in ROOT.parent.iterdir() if path.name.startswith(".")]
+    hosts = [urlsplit(address).hostname for address in (*pip_indexes(), npm_registry())]
+    domains = [".".join(host.split(".")[-2:]) for host in hosts if host and host != "localhost"]
+    return [*folders, *(f"{name}/" for name in hidden if len(name) > 4), *domains]
+
+
 def test_no_workplace_is_named():
+    names = of_this_machine()
+    assert names
+    banned = re.compile(f"{BANNED}|(?<![\\w])(?:{'|'.join(map(re.escape, names))})", re.IGNORECASE)
     found = []
     for path in committed():
         try:
@@ -154,7 +167,7 @@ def test_no_workplace_is_named():
         found += [
             f"{path.relative_to(ROOT)}:{number}: {hit[0]}"
             for number, line in enumerate(lines, 1)
-            if (hit := BANNED.search(line))
+            if (hit := banned.search(line))
         ]
     assert not found, "\n".join(found)
 

@@ -2,10 +2,12 @@
 
 `reference` is exact and readable, and what float32 uses; `fused` is torch's fused kernel, for the
 narrow types and for training. In packed rows each piece of a row attends to itself alone, which
-`attend_pieces` computes piece by piece and, on CUDA, FlexAttention. Shapes: B batch, H query heads, J key/value heads, Q query heads of each (H = J·Q),
-S new tokens, T tokens in all, U key width, V value width.
+`attend_pieces` computes piece by piece and, on CUDA, FlexAttention.
+Shapes: B batch, H query heads, J key/value heads, Q query heads of each (H = J·Q), S new tokens,
+T tokens in all, U key width, V value width.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -212,7 +214,8 @@ def flex_works(dtype: torch.dtype, width: int, value: int) -> bool:
     v = torch.randn(1, 2, 256, value, device="cuda", dtype=dtype)
     try:
         got = _attend_flex(q, k, v, scale=width**-0.5, pieces=pieces)
-    except Exception:  # what a compiler raises is not to be known
+    except Exception as error:  # what a compiler raises is not to be known
+        warnings.warn(f"attention goes piece by piece: FlexAttention failed: {error}", stacklevel=2)
         return False
     want = attend_pieces(q, k, v, scale=width**-0.5, pieces=pieces)
     return torch.allclose(got, want, atol=2e-2)

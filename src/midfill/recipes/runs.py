@@ -147,32 +147,46 @@ def deepseek_coder_16k(size: str, lr: float) -> TrainConfig:
 
 def deepseek_v2_lite() -> TrainConfig:
     """DeepSeek-V2-Lite's pre-training (DeepSeek-V2 appendix B)."""
-    model = models.deepseek_coder_v2_lite()
-    plain = replace(model.rope, scaling=None)
-    return TrainConfig(
-        model=replace(model, rope=plain, context=4096),
+    return _v2(
+        models.deepseek_coder_v2_lite(),
         tokens=5_700_000_000_000,
-        data=DataConfig(length=4096, fim=NO_HOLES),
         batch=BatchConfig(sequences=4608),
-        optimiser=OptimiserConfig(lr=4.2e-4),
-        schedule=ScheduleConfig(shape="multi_step", at=(0.8, 0.9)),
+        lr=4.2e-4,
+        falls=(0.8, 0.9),
         balance=BalanceConfig(expert=0.001),
-        checkpointing=True,
     )
 
 
 def deepseek_v2() -> TrainConfig:
     """DeepSeek-V2's pre-training (DeepSeek-V2 §3.1.2): batch ramp, three losses, dropping."""
-    model = models.deepseek_coder_v2()
-    plain = replace(model.rope, scaling=None)
-    return TrainConfig(
-        model=replace(model, rope=plain, context=4096),
+    return _v2(
+        models.deepseek_coder_v2(),
         tokens=8_100_000_000_000,
-        data=DataConfig(length=4096, fim=NO_HOLES),
         batch=BatchConfig(sequences=9216, first=2304, ramp_tokens=225_000_000_000),
-        optimiser=OptimiserConfig(lr=2.4e-4),
-        schedule=ScheduleConfig(shape="multi_step", at=(0.6, 0.9)),
+        lr=2.4e-4,
+        falls=(0.6, 0.9),
         balance=BalanceConfig(expert=0.003, device=0.05, communication=0.02, capacity=1.0),
+    )
+
+
+def _v2(
+    model: ModelConfig,
+    *,
+    tokens: int,
+    batch: BatchConfig,
+    lr: float,
+    falls: tuple[float, ...],
+    balance: BalanceConfig,
+) -> TrainConfig:
+    """What both sizes share: 4K tokens, positions not stretched yet, no holes."""
+    return TrainConfig(
+        model=replace(model, rope=replace(model.rope, scaling=None), context=4096),
+        tokens=tokens,
+        data=DataConfig(length=4096, fim=NO_HOLES),
+        batch=batch,
+        optimiser=OptimiserConfig(lr=lr),
+        schedule=ScheduleConfig(shape="multi_step", at=falls),
+        balance=balance,
         checkpointing=True,
     )
 
